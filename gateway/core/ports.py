@@ -1,0 +1,153 @@
+"""What the judgement needs from the outside world. Each port has one or more adapters; ``wiring`` chooses.
+
+Every port that can fail raises a :class:`~gateway.errors.DependencyError`, and the guard turns that into a 503: identity
+fails closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from gateway.core.claims import Claims, Principal
+    from gateway.core.client_ip import IPAddress
+    from gateway.core.context import Headers
+    from gateway.core.decision import Decision
+
+
+class Clock(Protocol):
+    """Time, handed in."""
+
+    def now(self) -> float:
+        """Wall-clock seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never jumps."""
+
+
+class Verifier(Protocol):
+    """Turns a credential into claims."""
+
+    async def verify(self, token: str) -> Claims:
+        """Claims of ``token``.
+
+        :raises TokenError: the token is refused.
+        :raises KeysUnavailable: it cannot be judged now.
+        """
+
+
+class KeySource(Protocol):
+    """The issuer's published keys."""
+
+    def peek(self, kid: str) -> RSAPublicKey | None:
+        """The key, when it is known, fresh and needs no I/O."""
+
+    async def key(self, kid: str) -> RSAPublicKey | None:
+        """The key; None when the issuer publishes none of that name (after at most one rate-limited refresh).
+
+        :raises KeysUnavailable: nothing usable is known and the issuer does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the account service says of one principal.
+
+    ``valid_since`` is in whole seconds; ``epoch`` grows whenever anything here changes for this principal, so that
+    equality of two epochs means equality of the answers; ``checked_at`` is monotonic seconds.
+    """
+
+    exists: bool
+    disabled: bool
+    valid_since: int
+    epoch: int
+    checked_at: float
+
+
+class RevocationSource(Protocol):
+    """Whether a principal's sessions still stand."""
+
+    def peek(self, principal: Principal) -> Standing | None:
+        """The standing, when one within the promised staleness is known and needs no I/O."""
+
+    async def standing(self, principal: Principal) -> Standing:
+        """The standing.
+
+        :raises RevocationUnavailable: it is not known and the account service does not answer.
+        """
+
+
+class AccountDirectory(Protocol):
+    """Batched account look-ups: what a revocation source asks."""
+
+    async def look_up(self, tenant: str | None, uids: Sequence[str]) -> Mapping[str, AccountRecord]:
+        """Records of at most 100 users by uid; absent users are absent from the answer.
+
+        :raises RevocationUnavailable: the account service does not answer.
+        """
+
+    async def revoke(self, principal: Principal) -> None:
+        """End every session of the principal that began before now (Firebase ``revokeRefreshTokens``).
+
+        :raises RevocationUnavailable: the account service does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """One account, as far as sessions are concerned; ``valid_since`` in whole seconds, 0 when never set."""
+
+    disabled: bool
+    valid_since: int
+
+
+class AddressSource(Protocol):
+    """Who is calling; :class:`gateway.core.client_ip.AddressResolver` is the real one."""
+
+    def client(self, peer: str, headers: Headers) -> IPAddress | None:
+        """The client's address.
+
+        :raises RequestError: the chain of proxies is malformed.
+        """
+
+    def scheme(self, peer: str, headers: Headers, connection: str) -> str:
+        """``http`` or ``https``, as the client used it."""
+
+    def trusts(self, address: IPAddress | None) -> bool:
+        """Whether what ``address`` reports about others is believed."""
+
+
+class SignInHook(Protocol):
+    """A blocking function that runs in process: what the embedded provider calls before it issues tokens.
+
+    The shapes are those of the wire (``docs/reference/blocking-functions.md``): ``event`` holds the claims of an event
+    JWT, the answer is the body of a function's 200 reply (``{}`` for "nothing to change").
+    """
+
+    async def __call__(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer the event, or raise to refuse it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionEvent:
+    """One decision, for the log. Holds no header value and no token; ``micros`` is the judgement's time in microseconds."""
+
+    at: float
+    request_id: str
+    method: str
+    host: str
+    path: str
+    client: str
+    decision: Decision
+    micros: int
+
+
+class AuditSink(Protocol):
+    """Where decisions are recorded."""
+
+    def record(self, event: DecisionEvent) -> None:
+        """Take one event. Returns at once: formatting and writing happen elsewhere."""

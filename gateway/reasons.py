@@ -1,0 +1,182 @@
+"""The closed table of reasons.
+
+Every answer the gateway gives carries one of these. A reason's ``id`` is stable: it appears in logs, metrics, problem
+documents, the login page and the documentation (``docs/reference/reasons.md``, one heading each). Adding one is a
+minor release, renaming one a major release. Nothing else in the code chooses a status.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final, Literal
+
+BearerError = Literal["invalid_request", "invalid_token", "insufficient_scope"]
+"""RFC 6750 section 3.1. A request that brought no credential gets a challenge without one (section 3)."""
+
+
+class Outcome(enum.StrEnum):
+    """What kind of answer a reason belongs to."""
+
+    ALLOW = "allow"
+    CHALLENGE = "challenge"
+    DENY = "deny"
+
+
+class Level(enum.StrEnum):
+    """How loudly a decision with this reason is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One row of the table.
+
+    ``status`` is the HTTP status when the answer is not a page redirect (0 for ``ALLOW``: the backend chooses);
+    ``bearer_error`` goes into ``WWW-Authenticate``; ``title`` and ``advice`` are what a person reads;
+    ``sign_out`` says that the browser's session can never become good again, so the login page signs it out first.
+    """
+
+    id: str
+    outcome: Outcome
+    status: int
+    title: str
+    advice: str = ""
+    level: Level = Level.INFO
+    bearer_error: BearerError | None = None
+    sign_out: bool = False
+
+    @property
+    def anchor(self) -> str:
+        """The heading of this reason in ``docs/reference/reasons.md``."""
+        return self.id.replace("_", "-")
+
+    @property
+    def type_uri(self) -> str:
+        """Problem type (RFC 9457 section 3.1.1): a tag URI (RFC 4151), an identifier that nobody needs to fetch."""
+        return f"tag:session-gateway,2026:reason/{self.id}"
+
+
+TABLE: Final[dict[str, Reason]] = {}
+
+
+def _row(reason: Reason) -> Reason:
+    if reason.id in TABLE:
+        raise ValueError(f"reason {reason.id!r} is defined twice")
+    TABLE[reason.id] = reason
+    return reason
+
+
+def _allow(id_: str, title: str) -> Reason:
+    return _row(Reason(id_, Outcome.ALLOW, 0, title, level=Level.DEBUG))
+
+
+def _challenge(
+    id_: str,
+    title: str,
+    advice: str = "Sign in again.",
+    *,
+    bearer_error: BearerError | None = "invalid_token",
+    level: Level = Level.INFO,
+    sign_out: bool = False,
+) -> Reason:
+    return _row(Reason(id_, Outcome.CHALLENGE, 401, title, advice, level, bearer_error, sign_out))
+
+
+def _deny(
+    id_: str,
+    status: int,
+    title: str,
+    advice: str = "",
+    *,
+    level: Level = Level.WARNING,
+    bearer_error: BearerError | None = None,
+) -> Reason:
+    return _row(Reason(id_, Outcome.DENY, status, title, advice, level, bearer_error))
+
+
+# ---- allow -----------------------------------------------------------------------------------------------------------
+SESSION_VALID = _allow("session_valid", "The session is valid.")
+PUBLIC_ROUTE = _allow("public_route", "The route is public; no session is looked at.")
+ANONYMOUS = _allow("anonymous", "The route takes visitors without a session.")
+CREDENTIAL_IGNORED = _allow("credential_ignored", "The session was not valid; the route takes visitors without one.")
+
+# ---- challenge: the caller can mend it by signing in -------------------------------------------------------------------
+SIGN_IN_REQUIRED = _challenge("sign_in_required", "Please sign in.", "Sign in to open this page.", bearer_error=None)
+TOKEN_REFRESH_FAILED = _challenge(
+    "token_refresh_failed",
+    "Your session could not be renewed.",
+    "Check your connection and try again, or sign in again.",
+    bearer_error=None,
+)
+CREDENTIAL_UNSUPPORTED = _challenge("credential_unsupported", "The Authorization header is not a bearer token.")
+TOKEN_MALFORMED = _challenge("token_malformed", "The session token is not readable.", level=Level.WARNING)
+TOKEN_ALGORITHM = _challenge("token_algorithm", "The session token is not signed as required.", level=Level.WARNING)
+TOKEN_KEY_UNKNOWN = _challenge("token_key_unknown", "The session token is signed with an unknown key.")
+TOKEN_SIGNATURE = _challenge("token_signature", "The session token's signature is wrong.", level=Level.WARNING)
+TOKEN_KIND = _challenge("token_kind", "That is not an ID token.", level=Level.WARNING)
+TOKEN_ISSUER = _challenge("token_issuer", "The session token comes from another issuer.", level=Level.WARNING)
+TOKEN_AUDIENCE = _challenge("token_audience", "The session token is meant for another project.", level=Level.WARNING)
+TOKEN_TENANT = _challenge("token_tenant", "The session belongs to another tenant.", level=Level.WARNING)
+TOKEN_SUBJECT = _challenge("token_subject", "The session token names no valid user.", level=Level.WARNING)
+TOKEN_EXPIRED = _challenge("token_expired", "Your session token has expired.")
+TOKEN_NOT_YET_VALID = _challenge(
+    "token_not_yet_valid", "The session token is not valid yet.", "Check this computer's clock, then sign in again."
+)
+SESSION_REVOKED = _challenge("session_revoked", "You were signed out of this session.", sign_out=True)
+USER_DISABLED = _challenge(
+    "user_disabled", "This account has been disabled.", "Ask whoever runs this site.", sign_out=True
+)
+USER_NOT_FOUND = _challenge("user_not_found", "This account no longer exists.", "Create a new account.", sign_out=True)
+NETWORK_CHANGED = _challenge(
+    "network_changed",
+    "You are on a different network than when you signed in.",
+    "To keep your account safe, please sign in again from here.",
+    sign_out=True,
+)
+
+# ---- deny: signing in would not help -----------------------------------------------------------------------------------
+NO_ROUTE = _deny("no_route", 403, "Nothing is published at this address.")
+CREDENTIAL_AMBIGUOUS = _deny(
+    "credential_ambiguous", 400, "The request carries more than one credential.", bearer_error="invalid_request"
+)
+CROSS_SITE = _deny("cross_site", 403, "The request was started by another site.")
+REQUEST_MALFORMED = _deny("request_malformed", 400, "The request is malformed.")
+TARGET_AMBIGUOUS = _deny(
+    "target_ambiguous", 400, "The address can be read in more than one way.", "Use the plain spelling of the address."
+)
+HOST_INVALID = _deny("host_invalid", 400, "The Host header is missing, doubled or malformed.")
+FORWARDED_INVALID = _deny("forwarded_invalid", 400, "The proxy chain in front of the gateway is malformed.")
+TARGET_TOO_LONG = _deny("target_too_long", 414, "The address is too long.")
+HEADERS_TOO_LARGE = _deny("headers_too_large", 431, "The request's headers are too large.")
+BODY_TOO_LARGE = _deny("body_too_large", 413, "The request's body is too large.")
+METHOD_NOT_ALLOWED = _deny("method_not_allowed", 405, "This address does not take that method.", level=Level.INFO)
+NOT_FOUND = _deny("not_found", 404, "There is nothing at this address.", level=Level.INFO)
+KEYS_UNAVAILABLE = _deny(
+    "keys_unavailable",
+    503,
+    "Sessions cannot be checked at the moment.",
+    "Try again in a moment.",
+    level=Level.ERROR,
+)
+REVOCATION_UNAVAILABLE = _deny(
+    "revocation_unavailable",
+    503,
+    "Sessions cannot be checked at the moment.",
+    "Try again in a moment.",
+    level=Level.ERROR,
+)
+UPSTREAM_UNREACHABLE = _deny(
+    "upstream_unreachable", 502, "The application does not answer.", "Try again in a moment.", level=Level.ERROR
+)
+UPSTREAM_TIMEOUT = _deny(
+    "upstream_timeout", 504, "The application took too long.", "Try again in a moment.", level=Level.ERROR
+)
+UPSTREAM_PROTOCOL = _deny(
+    "upstream_protocol", 502, "The application's answer cannot be passed on.", level=Level.ERROR
+)
+INTERNAL = _deny("internal", 500, "The gateway failed.", "Try again; the gateway's log has the cause.", level=Level.ERROR)

@@ -1,0 +1,231 @@
+"""The signature layer: compact JWS, RS256, and nothing else.
+
+The rules this file obeys (RFC 7515 sections 3.1, 4.1.11 and 7.1; RFC 7518 section 3.3; RFC 8725 sections 3.1 to 3.11;
+``threats.md`` rows 1 to 7):
+
+1. *One spelling.* Three non-empty segments in the base64url alphabet, no padding, no unused bits set: a token that can be
+   respelled can be counted, cached or denied under a name that is not its own.
+2. *The algorithm is ours.* ``alg`` is compared with the string ``RS256`` before anything is looked up; no other verifier is
+   reachable from here, so no key can be used with an algorithm that it was not made for.
+3. *The header selects a key by name and does nothing more.* ``kid`` is a dictionary key. ``jku``, ``x5u``, ``jwk``
+   and ``x5c`` are never read. Anything that would change how the bytes are to be understood (``crit``, ``b64``, ``zip``, ``enc``)
+   refuses the token.
+4. *One meaning.* JSON is UTF-8, an object, of bounded depth, with no member twice at any level, no ``NaN`` or infinity, no
+   number beyond what a double holds exactly, no lone surrogate.
+5. *Size first.* Length is checked before decoding, depth before parsing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from gateway.errors import BadSignature, ForbiddenAlgorithm, MalformedToken
+from gateway.tokens.keys import key_from_jwk
+
+MAX_TOKEN_LENGTH: Final = 16 * 1024
+"""Bytes. Firebase ID tokens are 0.8 to 3 KB; claims are bounded at 1000 characters by the service."""
+
+MAX_KID_LENGTH: Final = 128
+"""Characters. Google's are 40."""
+
+MAX_JSON_DEPTH: Final = 16
+"""Nested objects and arrays. ID tokens need four (``firebase.identities`` holds lists)."""
+
+_MAX_EXACT_INTEGER: Final = 2**53 - 1
+"""RFC 7493 section 2.2: integers beyond this differ between JSON readers."""
+
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# The last character of a segment carries 2 or 4 unused bits, which must be zero (RFC 4648 section 3.5).
+_LAST_OF_TWO: Final = frozenset(b"AQgw")
+_LAST_OF_THREE: Final = frozenset(b"AEIMQUYcgkosw048")
+_ONE_OVER: Final = 1  # a segment of 4n+1 characters cannot exist
+_TWO_OVER: Final = 2
+
+_UNDERSTOOD_DIFFERENTLY: Final = ("crit", "b64", "zip", "enc")
+
+_PADDING: Final = PKCS1v15()
+_DIGEST: Final = SHA256()
+
+
+@dataclass(frozen=True, slots=True)
+class CompactJws:
+    """A compact JWS, split and decoded as far as the signature needs. The payload is still bytes."""
+
+    header: bytes
+    signing_input: bytes
+    payload: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+def split(token: bytes) -> CompactJws:
+    """Split a compact JWS into its parts.
+
+    ``header`` is the header's *segment* (still base64url), because equal segments are equal headers and the caller may
+    have read this one before; :func:`read_header` decodes it.
+
+    :raises MalformedToken: size, alphabet, number of segments, or a spelling that is not canonical.
+    """
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise MalformedToken(f"longer than {MAX_TOKEN_LENGTH} bytes")
+    if token.translate(None, _ALPHABET) != b"..":
+        raise MalformedToken("not three base64url segments")
+    header, payload, signature = token.split(b".")
+    return CompactJws(header, token[: len(header) + 1 + len(payload)], _decode(payload), _decode(signature))
+
+
+def _decode(segment: bytes) -> bytes:
+    over = len(segment) & 3
+    if over == 0:
+        if not segment:
+            raise MalformedToken("an empty segment")
+        return urlsafe_b64decode(segment)
+    if over == _ONE_OVER or segment[-1] not in (_LAST_OF_TWO if over == _TWO_OVER else _LAST_OF_THREE):
+        raise MalformedToken("a segment is not canonical base64url")
+    return urlsafe_b64decode(segment + b"==="[over - 1 :])
+
+
+def read_header(segment: bytes) -> str:
+    """The ``kid`` of a protected header that satisfies every rule above.
+
+    :param segment: the header's base64url segment.
+    :raises MalformedToken: not a JSON object, an extension that changes the meaning, no usable ``kid`` or ``typ``.
+    :raises ForbiddenAlgorithm: ``alg`` is not the string ``RS256``.
+    """
+    header = read_object(_decode(segment), "header")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm != "RS256":
+        raise ForbiddenAlgorithm("the header's alg is not RS256")
+    for name in _UNDERSTOOD_DIFFERENTLY:
+        if name in header:
+            raise MalformedToken(f"the header holds {name}")
+    type_ = header.get("typ", "JWT")
+    if not isinstance(type_, str) or type_.upper() != "JWT":
+        raise MalformedToken("the header's typ is not JWT")
+    content_type = header.get("cty")
+    if content_type is not None:
+        raise MalformedToken("the header holds cty: nested tokens are not read")
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
+        raise MalformedToken(f"the header's kid is not a string of 1 to {MAX_KID_LENGTH} characters")
+    return kid
+
+
+def read_object(text: bytes, what: str) -> dict[str, Any]:
+    """Read a JSON object strictly (rule 4).
+
+    :param what: names the part in the error.
+    :raises MalformedToken: anything else than one well-formed object within the bounds.
+    """
+    # Depth is bounded by the number of openings; only a text with many is scanned.
+    if text.count(b"[") + text.count(b"{") > MAX_JSON_DEPTH and _depth(text) > MAX_JSON_DEPTH:
+        raise MalformedToken(f"the {what} is nested deeper than {MAX_JSON_DEPTH}")
+    try:
+        value = _DECODER.decode(text.decode("utf-8"))
+        if b"\\u" in text:
+            _refuse_surrogates(value)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, MalformedToken):
+            raise
+        raise MalformedToken(f"the {what} is not strict JSON") from None
+    if not isinstance(value, dict):
+        raise MalformedToken(f"the {what} is not a JSON object")
+    return value
+
+
+def _depth(text: bytes) -> int:
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:  # noqa: PLR2004 - backslash
+                escaped = True
+            elif byte == 0x22:  # noqa: PLR2004 - quotation mark
+                in_string = False
+        elif byte == 0x22:  # noqa: PLR2004 - quotation mark
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _integer(text: str) -> int:
+    value = int(text)  # raises ValueError beyond Python's own digit limit
+    if not -_MAX_EXACT_INTEGER <= value <= _MAX_EXACT_INTEGER:
+        raise ValueError("an integer that a double cannot hold")
+    return value
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number out of range")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_surrogates(value: object) -> None:
+    json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_float, parse_constant=_constant, strict=True
+)
+
+
+def check_signature(jws: CompactJws, key: RSAPublicKey) -> None:
+    """Verify RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 section 3.3).
+
+    :raises BadSignature: it is not ``key``'s signature over these bytes.
+    """
+    try:
+        key.verify(jws.signature, jws.signing_input, _PADDING, _DIGEST)
+    except InvalidSignature:
+        raise BadSignature("the signature does not match") from None
+
+
+def verify_compact(token: bytes | str, jwk: Mapping[str, Any]) -> bytes:
+    """Verify a compact JWS against one RSA public key in JWK form, by every rule of the signature layer.
+
+    This is the function to run public vector files on. The token's ``kid``, when there is one, need not equal the
+    key's; a token without ``kid`` is refused, as everywhere here.
+
+    :param token: the compact serialisation (RFC 7515 section 7.1).
+    :param jwk: an RSA public key (RFC 7517, RFC 7518 section 6.3.1), at least 2048 bits.
+    :returns: the payload's bytes, which need not be JSON.
+    :raises TokenError: the token is refused.
+    :raises ValueError: ``jwk`` is not an RSA public key that may verify RS256.
+    """
+    key = key_from_jwk(jwk)
+    try:
+        raw = token.encode("ascii") if isinstance(token, str) else token
+    except UnicodeEncodeError:
+        raise MalformedToken("not ASCII") from None
+    jws = split(raw)
+    read_header(jws.header)
+    check_signature(jws, key)
+    return jws.payload
