@@ -29,7 +29,7 @@ class AssetsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchlin
         """Ask for Node only when it is needed; this runs before the build environment is made."""
         return [] if self._is_current() else [NODE]
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 because hatchling names them
         """Run before any file is collected; ``artifacts`` in pyproject.toml then picks up what is git-ignored."""
         if not self._is_current():
             self._bundle()
@@ -43,16 +43,17 @@ class AssetsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchlin
             install = ["ci", "--ignore-scripts", "--omit=dev", "--prefer-offline", "--no-audit", "--no-fund", *PATIENCE]
             if npm(install, cwd=web) != 0:
                 self.app.abort(
-                    "session-gateway: npm could not install what sw/package-lock.json lists; its own message is above.\n"
+                    "session-gateway: npm could not install what sw/package-lock.json lists; its message is above.\n"
                     "Building from a checkout needs npm's registry (npm config get registry) once. "
                     "A published source distribution or wheel needs neither npm nor Node."
                 )
         with tempfile.TemporaryDirectory() as scratch:
-            if node(["build.mjs", scratch], cwd=web) != 0:
+            built = Path(scratch) / "assets"  # a directory of its own: the scratch one is closed to other users
+            if node(["build.mjs", str(built)], cwd=web) != 0:
                 self.app.abort("session-gateway: sw/build.mjs failed; its own message is above.")
             output = root / rules["OUTPUT"]
             shutil.rmtree(output, ignore_errors=True)
-            shutil.copytree(scratch, output)
+            shutil.copytree(built, output)
         # Last, so that a build that stopped half-way is stale and not half good.
         (output / rules["STAMP"]).write_text(rules["fingerprint"](root) + "\n", encoding="ascii")
 

@@ -107,11 +107,13 @@ def read_assets(directory: Traversable, checkout: Path | None) -> Assets:
     """
     if checkout is not None and not bundle.is_current(checkout):
         built = (checkout / bundle.OUTPUT / bundle.STAMP).is_file()
-        fault = "the worker and the pages are older than their sources" if built else "the worker and the pages are not built"
-        raise ConfigError(_WHERE, fault, "run make assets")
+        fault = "are older than their sources" if built else "are not built"
+        raise ConfigError(_WHERE, f"the worker and the pages {fault}", "run make assets")
     files = {name: _asset(name, body) for name, body in _walk(directory, "")} if directory.is_dir() else {}
     if missing := sorted(REQUIRED - files.keys()):
-        hint = "run make assets" if checkout is not None else "reinstall session-gateway; this installation is incomplete"
+        hint = (
+            "run make assets" if checkout is not None else "this installation is incomplete: reinstall session-gateway"
+        )
         raise ConfigError(_WHERE, f"missing: {', '.join(missing)}", hint)
     return Assets(files)
 

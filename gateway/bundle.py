@@ -66,3 +66,8 @@ def is_current(root: Path) -> bool:
 def _is_source(relative: Path) -> bool:
     hidden = [part for part in relative.parts if part.startswith(".")]
     return not (_NOT_SOURCES & set(relative.parts)) and set(hidden) <= _HIDDEN_SOURCES
+
+
+if __name__ == "__main__":
+    # For the Makefile: status 0 when the build below the working directory is current.
+    raise SystemExit(not is_current(Path.cwd()))

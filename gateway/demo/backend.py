@@ -7,6 +7,7 @@ pages, JSON, an upload, a WebSocket, an event stream; and a few buttons let the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from gateway.demo.live import TICK_SECONDS, Live
 from gateway.demo.network import AWAY, HOME, DemoNetwork
 from gateway.demo.render import Markup, Pages, joined, load_pages
 from gateway.demo.upload import BadUpload, receive
-from gateway.demo.visitor import Visitor, headers_received, visitor_of
+from gateway.demo.visitor import Visitor, headers_received, kind_of, visitor_of
 from gateway.errors import ConfigError, DependencyError
 
 Revoke = Callable[[str], Awaitable[None]]
@@ -151,7 +152,6 @@ class DemoBackend:
             title=title,
             shop=SHOP,
             who=self._badge(visitor),
-            current=request.path,
             **values,
         )
         return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
@@ -171,9 +171,12 @@ class DemoBackend:
             user=visitor.user,
             email=visitor.email or "none",
             groups=self._groups(visitor),
-            headers=joined([self._pages.part("part-header", name=name, value=value) for name, value in rows]),
+            headers=joined(
+                [self._pages.part("part-header", kind=kind_of(name), name=name, value=value) for name, value in rows]
+            ),
             header_count=len(rows),
             jobs=joined([self._job_card(job, visitor) for job in JOBS.values()]),
+            logout=self._logout_url,
             home_address=HOME,
             away_address=AWAY,
             here=self._network.current,
@@ -202,7 +205,7 @@ class DemoBackend:
             bicycle=job.bicycle,
             customer=job.customer,
             fault=job.fault,
-            status=job.status.value,
+            state=job.status.value,
             tone=job.status.name.lower(),
             due=job.due,
             estimate="on the house" if job.estimate == 0 else f"{job.estimate} €",
@@ -218,7 +221,7 @@ class DemoBackend:
             bicycle=job.bicycle,
             customer=job.customer,
             fault=job.fault,
-            status=job.status.value,
+            state=job.status.value,
             tone=job.status.name.lower(),
             due=job.due,
             mechanic=_mechanic(job, visitor),
@@ -281,7 +284,7 @@ class DemoBackend:
     def _error(self, request: web.Request, status: int, detail: str, headers: dict[str, str]) -> web.Response:
         title = HTTPStatus(status).phrase
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
-            response: web.Response = self._page(request, "error", title, status=status, code=status, detail=detail)
+            response: web.Response = self._page(request, "error", title, status=status, heading=title, code=status, detail=detail)
         else:
             problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
             response = _json(problem, status=status, content_type="application/problem+json")
@@ -325,8 +328,11 @@ async def _command(request: web.Request) -> dict[str, Any]:
     """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Send the command as application/json.")
-    body = await request.content.read(MAX_COMMAND_BYTES + 1)
-    if len(body) > MAX_COMMAND_BYTES:
+    try:
+        await request.content.readexactly(MAX_COMMAND_BYTES + 1)
+    except asyncio.IncompleteReadError as end:
+        body = end.partial
+    else:
         raise web.HTTPBadRequest(text="The command is too long.")
     try:
         command = json.loads(body)

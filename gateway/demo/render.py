@@ -37,7 +37,7 @@ def joined(parts: list[Markup]) -> Markup:
     return Markup("".join(parts))
 
 
-def fill(template: str, **values: object) -> Markup:
+def fill(template: str, /, **values: object) -> Markup:
     """``template`` with each ``$name`` replaced by the escaped value of that name.
 
     :raises KeyError: the template names a value that is not given.
@@ -61,7 +61,7 @@ class Pages:
     templates: dict[str, str]
     assets: dict[str, Asset]
 
-    def page(self, name: str, *, title: str, layout: str = "layout", **values: object) -> str:
+    def page(self, name: str, /, *, title: str, layout: str = "layout", **values: object) -> str:
         """The page ``name`` inside ``layout``.
 
         :raises KeyError: a template names a value that is not given.
@@ -69,7 +69,7 @@ class Pages:
         content = fill(self.templates[name], **values)
         return fill(self.templates[layout], **{**values, "title": title, "content": content})
 
-    def part(self, name: str, **values: object) -> Markup:
+    def part(self, name: str, /, **values: object) -> Markup:
         """The fragment ``name`` alone.
 
         :raises KeyError: the template names a value that is not given.

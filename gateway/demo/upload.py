@@ -44,20 +44,24 @@ class BadUpload(Exception):
 
 
 async def receive(request: web.Request) -> Receipt:
-    """Read the form's first part named :data:`FIELD`.
+    """Read the form to its end and hash its first part named :data:`FIELD`.
 
     :raises BadUpload: 415 for another content type, 400 for a malformed form or one without the file, 413 beyond
         :data:`MAX_FILE_BYTES`.
     """
     if request.content_type != "multipart/form-data":
         raise BadUpload(415, "Send the file as multipart/form-data.")
+    receipt = None
     try:
         reader = await request.multipart()
+        # To the closing delimiter, because a form that was cut off holds half a file that looks whole.
         while (part := await reader.next()) is not None:
-            if isinstance(part, BodyPartReader) and part.name == FIELD and part.filename is not None:
-                return await _hash(part)
+            if receipt is None and isinstance(part, BodyPartReader) and part.name == FIELD and part.filename is not None:
+                receipt = await _hash(part)
     except _MALFORMED:
-        raise BadUpload(400, "The form cannot be read.") from None
+        raise BadUpload(400, "The form cannot be read to its end.") from None
+    if receipt is not None:
+        return receipt
     raise BadUpload(400, f"The form holds no file in a field named {FIELD!r}.")
 
 

@@ -19,6 +19,7 @@ USER_HEADER: Final = b"x-forwarded-user"
 EMAIL_HEADER: Final = b"x-forwarded-email"
 GROUPS_HEADER: Final = b"x-forwarded-groups"
 
+_IDENTITY: Final = frozenset({USER_HEADER, EMAIL_HEADER, GROUPS_HEADER})
 _WITHHELD: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-gateway-jwt-assertion"})
 _COMPACT_TOKEN: Final = re.compile(r"eyJ[\w-]*\.[\w.-]+")
 """Any compact JOSE object whose header starts with ``{"`` (RFC 7515 section 3.1), in whatever header it turns up."""
@@ -68,6 +69,14 @@ def headers_received(raw: RawHeaders) -> list[tuple[str, str]]:
     if not any(name.lower() == "authorization" for name, _ in rows):
         rows.append(("Authorization", ABSENT))
     return sorted(rows, key=lambda row: row[0].lower())
+
+
+def kind_of(name: str) -> str:
+    """``identity`` for the headers that this application believes, ``credential`` for those it never shows, or ``plain``."""
+    folded = name.lower()
+    if folded.encode() in _IDENTITY:
+        return "identity"
+    return "credential" if folded in _WITHHELD else "plain"
 
 
 def _shown(name: str, value: str) -> str:

@@ -1,0 +1,1 @@
+"""What the backend sees: which of the client's header fields pass, and which the gateway sets itself."""

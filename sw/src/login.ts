@@ -1,1 +1,1 @@
-import "@firebase/auth"; export {};
+import "@firebase/auth";

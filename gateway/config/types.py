@@ -1,0 +1,157 @@
+"""Values that configuration spells as text: durations, addresses, networks. Parsed once, when the file is read."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from gateway.core.client_ip import IPNetwork
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_MAX_PORT: Final = 65535
+_MAX_PORT_DIGITS: Final = 5
+
+
+class Seconds(float):
+    """A duration. Written ``"500ms"``, ``"30s"``, ``"5m"``, ``"12h"`` or ``"14d"``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Seconds:
+        """Read a duration.
+
+        :raises ValueError: not a number with a unit.
+        """
+        match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError('a duration is a number with a unit, such as "500ms", "30s", "5m", "12h" or "14d"')
+        return cls(float(match[1]) * _UNITS[match[2]])
+
+
+class HostPort(str):
+    """An address to listen on or connect to. Written ``"127.0.0.1:8080"`` or ``"[::1]:8080"``; port 0 means any free one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> HostPort:
+        """Read an address.
+
+        :raises ValueError: not ``host:port``.
+        """
+        host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+        bracketed = host.startswith("[") and host.endswith("]")
+        if not colon or not host or (":" in host and not bracketed) or not _is_port(port):
+            raise ValueError('an address is host:port, such as "127.0.0.1:8080" or "[::1]:8080"')
+        return cls(f"{host}:{int(port)}")
+
+    @property
+    def host(self) -> str:
+        """The name or address, without brackets."""
+        return self.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+    @property
+    def port(self) -> int:
+        """0 to 65535."""
+        return int(self.rpartition(":")[2])
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        return is_loopback_host(self.host)
+
+
+class Network(str):
+    """A block of addresses in CIDR notation; a single address is a block of one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Network:
+        """Read a block.
+
+        :raises ValueError: no block, or host bits are set in it.
+        """
+        try:
+            return cls(ipaddress.ip_network(text if isinstance(text, str) else ""))
+        except ValueError as error:
+            raise ValueError(f'a network is CIDR text, such as "10.0.0.0/8" or "2001:db8::/32": {error}') from None
+
+    @property
+    def block(self) -> IPNetwork:
+        """The block as a network."""
+        return ipaddress.ip_network(str(self))
+
+
+class Url(str):
+    """An absolute http or https URL without credentials, query or fragment; no slash at the end."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Url:
+        """Read a URL.
+
+        :raises ValueError: not such a URL.
+        """
+        if not isinstance(text, str):
+            text = ""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"not a URL: {error}") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+            raise ValueError('a URL starts with http:// or https:// and a host, such as "http://127.0.0.1:3000"')
+        if parts.username is not None or parts.query or parts.fragment or any(c <= " " or c > "~" for c in text):
+            raise ValueError("this URL may hold no user name, query, fragment or white space")
+        return cls(text.rstrip("/"))
+
+    @property
+    def host(self) -> str:
+        """The host's name or address, without brackets."""
+        return urlsplit(self).hostname or ""
+
+    @property
+    def origin(self) -> str:
+        """Scheme and authority."""
+        parts = urlsplit(self)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def is_private_transport(self) -> bool:
+        """Whether nobody on a network can read or change what goes over it: https, or loopback."""
+        return self.startswith("https://") or is_loopback_host(self.host)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MAX_PORT_DIGITS and int(text) <= _MAX_PORT
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether the name or address is this machine's own (RFC 6761 section 6.3 for ``localhost``)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_PARSED: Final = frozenset({Seconds, HostPort, Network, Url})
+
+
+def decode(type_: type[Any], value: object) -> object:
+    """``dec_hook`` for msgspec: how the types of this module are read."""
+    if type_ in _PARSED:
+        return type_.parse(value)
+    raise NotImplementedError(type_)
+
+
+def encode(value: object) -> object:
+    """``enc_hook``: the text that reads back as the same value."""
+    return f"{value:g}s" if isinstance(value, Seconds) else str(value)

@@ -1,0 +1,241 @@
+"""Requests and replies as they look on the wire: field access that never raises anything but a refusal, user records,
+the error envelope (identity-toolkit.md sections 1 to 3).
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from gateway.idp.errors import WireError, invalid_argument
+from gateway.idp.records import PASSWORD, PHONE, Account
+from gateway.idp.sessions import Tokens
+from gateway.idp.signing_keys import ID_TOKEN_LIFETIME
+
+REDACTED_HASH: Final = "UkVEQUNURUQ="
+"""What stands for a password hash where it may not be seen: base64 of ``REDACTED``, as in production."""
+
+_SNAKE: Final = re.compile(r"_([a-z0-9])")
+
+
+class Fields:
+    """A request body. Accepts snake_case names, numbers for text and text for numbers and booleans, as clients send them."""
+
+    __slots__ = ("_values", "_where")
+
+    def __init__(self, values: Mapping[str, Any], where: str = "") -> None:
+        self._values = {_camel(name): value for name, value in values.items() if value is not None}
+        self._where = where
+
+    @classmethod
+    def of_json(cls, body: bytes) -> Fields:
+        """Read a JSON object; an empty body is an empty object.
+
+        :raises WireError: it is anything else.
+        """
+        if not body.strip():
+            return cls({})
+        try:
+            values = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise invalid_argument("The body is not valid JSON.") from None
+        if not isinstance(values, dict):
+            raise invalid_argument("The body must be an object.")
+        return cls(values)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def text(self, name: str) -> str | None:
+        """Text; numbers are written out. None when absent.
+
+        :raises WireError: any other type.
+        """
+        value = self._values.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+        raise self._wrong(name, "a string")
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean, or its name as text.
+
+        :raises WireError: any other value.
+        """
+        value = self._values.get(name)
+        if value is None or isinstance(value, bool):
+            return value
+        if value in {"true", "false"}:
+            return bool(value == "true")
+        raise self._wrong(name, "a boolean")
+
+    def number(self, name: str) -> int | None:
+        """A whole number of at most 64 bits, or its digits as text.
+
+        :raises WireError: any other value.
+        """
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII):
+            value = int(value)
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+            raise self._wrong(name, "an integer")
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts; a single one counts as a list.
+
+        :raises WireError: any other type.
+        """
+        value = self._values.get(name)
+        if value is None:
+            return []
+        values = [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
+        if not isinstance(values, list) or not all(
+            isinstance(v, (str, int)) and not isinstance(v, bool) for v in values
+        ):
+            raise self._wrong(name, "a list of strings")
+        return [str(v) for v in values]
+
+    def choice(self, name: str, choices: Sequence[str | None]) -> str | None:
+        """A name, or its index in ``choices`` (Android sends enums as numbers); unknown names are returned as they are."""
+        value = self._values.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return choices[value] if 0 <= value < len(choices) else str(value)
+        return self.text(name)
+
+    def child(self, name: str) -> Fields | None:
+        """An object inside the object.
+
+        :raises WireError: any other type.
+        """
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self._wrong(name, "an object")
+        return Fields(value, f"{self._where}/{name}")
+
+    def children(self, name: str) -> list[Fields]:
+        """A list of objects.
+
+        :raises WireError: any other type.
+        """
+        value = self._values.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
+            raise self._wrong(name, "a list of objects")
+        return [Fields(v, f"{self._where}/{name}/{i}") for i, v in enumerate(value)]
+
+    def _wrong(self, name: str, expected: str) -> WireError:
+        return invalid_argument(f"{self._where}/{name} must be {expected}.")
+
+
+def _camel(name: str) -> str:
+    return _SNAKE.sub(lambda match: match.group(1).upper(), name) if "_" in name else name
+
+
+def envelope(error: WireError) -> dict[str, Any]:
+    """The body of every failure (identity-toolkit.md section 2)."""
+    body: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        "errors": [{"message": error.message, "reason": "invalid", "domain": "global"}],
+    }
+    if error.status is not None:
+        body["status"] = error.status
+    return {"error": body}
+
+
+def token_fields(tokens: Tokens) -> dict[str, str]:
+    """``idToken``, ``refreshToken`` and ``expiresIn`` of a sign-in's reply."""
+    return {"idToken": tokens.id_token, "refreshToken": tokens.refresh_token, "expiresIn": str(ID_TOKEN_LIFETIME)}
+
+
+def provider_user_info(account: Account) -> list[dict[str, Any]]:
+    """``providerUserInfo`` of a user record (identity-toolkit.md section 3)."""
+    entries: list[dict[str, Any]] = []
+    if account.email and (account.password_hash or account.email_link_sign_in):
+        entries.append(
+            {
+                "providerId": PASSWORD,
+                "email": account.email,
+                "federatedId": account.email,
+                "rawId": account.email,
+                "displayName": account.display_name,
+                "photoUrl": account.photo_url,
+            }
+        )
+    if account.phone_number:
+        entries.append({"providerId": PHONE, "phoneNumber": account.phone_number, "rawId": account.phone_number})
+    entries += [
+        {
+            "providerId": link.provider_id,
+            "rawId": link.raw_id,
+            "federatedId": link.raw_id,
+            "email": link.email,
+            "displayName": link.display_name,
+            "photoUrl": link.photo_url,
+        }
+        for link in account.links
+    ]
+    return [compact(entry) for entry in entries]
+
+
+def user_record(account: Account, *, export_hash: bool = False) -> dict[str, Any]:
+    """A user record (identity-toolkit.md section 3).
+
+    :param export_hash: put the real password hash in, for a privileged export; otherwise its place is marked only.
+    """
+    record: dict[str, Any] = {
+        "localId": account.uid,
+        "email": account.email,
+        "emailVerified": account.email_verified,
+        "initialEmail": account.initial_email,
+        "displayName": account.display_name,
+        "photoUrl": account.photo_url,
+        "phoneNumber": account.phone_number,
+        "disabled": account.disabled,
+        "customAuth": account.custom_auth or None,
+        "emailLinkSignin": account.email_link_sign_in or None,
+        "customAttributes": account.custom_attributes,
+        "passwordUpdatedAt": account.password_updated_at_ms,
+        "validSince": str(account.valid_since),
+        "createdAt": str(account.created_at_ms),
+        "lastLoginAt": None if account.last_login_at_ms is None else str(account.last_login_at_ms),
+        "lastRefreshAt": None if account.last_refresh_at_ms is None else _rfc3339(account.last_refresh_at_ms),
+        "providerUserInfo": provider_user_info(account) or None,
+    }
+    if account.password_hash is not None:
+        record["passwordHash"] = REDACTED_HASH
+        if export_hash:
+            record["passwordHash"] = _urlsafe(account.password_hash)
+            # PHC string format: $argon2id$v=19$m=..,t=..,p=..$salt$hash
+            parts = account.password_hash.split("$")
+            if len(parts) == 6:  # noqa: PLR2004 - the number of its parts
+                record["salt"] = parts[4]
+    return compact(record)
+
+
+def compact(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without absent fields: the wire omits, it never says null."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _rfc3339(milliseconds: int) -> str:
+    moment = dt.datetime.fromtimestamp(milliseconds / 1_000, dt.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _urlsafe(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii")

@@ -1,0 +1,382 @@
+"""Header fields on their way through: what is taken away, what is set.
+
+The rules this file obeys (``threats.md`` rows 16 to 19; oauth2-proxy CVE-2025-64484, Traefik CVE-2024-45410 and
+CVE-2026-33433):
+
+1. **A name the gateway vouches for never comes from a client.** Names are compared *folded* (lower case, everything but letters and
+   digits read as ``-``), because CGI, WSGI and PHP fold them so, and on every route, public ones included.
+2. **An unusual spelling is not a name.** A field whose name holds anything but letters, digits and hyphens is dropped: behind the
+   gateway ``X_Forwarded_User`` and ``X-Forwarded-User`` are one variable. (nginx does the same by default.)
+3. **The incoming set is cleaned first, ours is added last.** Hop-by-hop fields and whatever ``Connection`` nominates (RFC 9110 section
+   7.6.1) are removed from what the *client* sent, so that ``Connection: X-Forwarded-User`` can delete nothing of ours.
+4. **A value that came from a token can hold anything.** It is encoded or left out, never passed on with a control character.
+
+How text becomes a field value: visible ASCII as it is; everything else as an RFC 8187 ``ext-value`` (``UTF-8''M%C3%BCller``), and so
+is a text that itself begins with ``UTF-8''``, which keeps the encoding unambiguous. In the comma-separated groups field a group with a comma
+or a space at an end is encoded too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+from gateway.core.client_ip import IPAddress, parse_address, parse_hop
+from gateway.core.context import Headers, RequestContext
+from gateway.core.decision import Allow
+from gateway.core.ports import AddressSource
+from gateway.core.session import Session
+from gateway.policy.routes import Auth, Route
+
+Fields = list[tuple[bytes, bytes]]
+"""Field lines in order."""
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        # RFC 9110 section 7.6.1 and the older list of RFC 2616 section 13.5.1.
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",  # RFC 7540 section 3.2.1: only ever sent with "Upgrade: h2c"
+    }
+)
+
+RESERVED: Final = frozenset(
+    {
+        # Identity, as gateways and application servers of all kinds spell it.
+        b"remote-user",
+        b"remote-email",
+        b"remote-groups",
+        b"remote-name",
+        b"x-user",
+        b"x-user-id",
+        b"x-user-email",
+        b"x-email",
+        b"x-groups",
+        b"x-uid",
+        b"x-auth-uid",
+        b"x-auth-user",
+        b"x-auth-email",
+        b"x-auth-groups",
+        b"x-authenticated-user",
+        b"x-authenticated-userid",
+        b"x-authenticated-email",
+        b"x-webauth-user",
+        b"x-jwt-assertion",
+        b"x-jwt-payload",
+        b"x-endpoint-api-userinfo",  # Google ESPv2 and API Gateway
+        b"x-apigateway-api-userinfo",
+        b"x-serverless-authorization",  # Cloud Run reads a bearer token from here
+        b"x-ms-client-principal",
+        b"x-amzn-oidc-data",
+        b"x-amzn-oidc-identity",
+        b"x-amzn-oidc-accesstoken",
+        b"cf-access-jwt-assertion",
+        b"cf-access-authenticated-user-email",
+        # Where the request came from and what was asked for: the gateway says so itself.
+        b"forwarded",
+        b"x-forwarded",
+        b"x-real-ip",
+        b"x-real-port",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-originating-ip",
+        b"x-remote-ip",
+        b"x-remote-addr",
+        b"x-host",
+        b"x-scheme",
+        b"x-url-scheme",
+        b"front-end-https",
+        b"client-ip",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+        b"cf-connecting-ipv6",
+        b"cf-pseudo-ipv4",
+        b"cf-ipcountry",
+        b"cf-visitor",
+        b"cf-worker",
+        b"fastly-client-ip",
+        b"x-azure-clientip",
+        b"x-azure-socketip",
+        b"x-appengine-user-ip",
+        b"ssl-client-verify",
+        b"ssl-client-cert",
+        b"ssl-client-s-dn",
+        b"x-ssl-client-verify",
+        b"x-ssl-client-cert",
+        b"x-ssl-client-s-dn",
+        b"x-client-cert",
+        b"x-client-verify",
+        b"client-cert",  # RFC 9440
+        b"client-cert-chain",
+        # What makes a framework answer another question than the one that was judged.
+        b"x-original-url",
+        b"x-original-uri",
+        b"x-original-method",
+        b"x-original-host",
+        b"x-rewrite-url",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-http-path-override",
+        b"x-override-url",
+        b"x-request-uri",
+        b"x-script-name",
+        b"script-name",
+        b"path-info",
+        b"x-accel-redirect",
+        b"x-sendfile",
+        b"proxy",  # becomes HTTP_PROXY in CGI (CVE-2016-5385)
+        b"x-request-id",  # the gateway's own; a trusted peer's was read before
+    }
+)
+"""Names that only the gateway, or something the gateway stands in for, may set."""
+
+RESERVED_PREFIXES: Final = (
+    b"x-forwarded-",
+    b"x-gateway-",
+    b"x-auth-request-",
+    b"x-goog-iap-",
+    b"x-goog-authenticated-user-",
+    b"x-remote-user",
+    b"x-remote-group",
+    b"x-remote-email",
+    b"x-authentik-",
+    b"x-authelia-",
+    b"x-pomerium-",
+    b"x-vouch-",
+    b"x-envoy-",
+    b"x-original-forwarded-",
+    b"x-appengine-auth",
+    b"x-appengine-user",
+)
+"""Families of such names."""
+
+RESPONSE_RESERVED: Final = frozenset(
+    {
+        b"service-worker-allowed",  # the gateway owns the worker (threats.md row 32)
+        b"x-request-id",
+    }
+)
+"""What an upstream may not tell a browser."""
+
+SESSION_COOKIES: Final = frozenset({b"__Host-session", b"__session"})
+"""The gateway's own credential, where the cookie fallback is used: no backend needs it."""
+
+_USUAL_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
+_FOLD: Final = bytes(
+    code + 32 if 65 <= code <= 90 else code if 97 <= code <= 122 or 48 <= code <= 57 else 45  # noqa: PLR2004 - ASCII
+    for code in range(256)
+)
+_VISIBLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ATTR_CHAR: Final = "!#$&+-.^_`|~"  # RFC 8187 section 3.2.1, letters and digits aside
+_EXT: Final = "UTF-8''"
+_CACHED_NAMES: Final = 2_048
+"""Distinct field names whose class is remembered: far more than honest traffic has, bounded for the other kind."""
+
+
+def fold(name: bytes) -> bytes:
+    """The name as the most forgiving backend reads it: lower case, ``-`` for everything but letters and digits."""
+    return name.translate(_FOLD)
+
+
+@lru_cache(maxsize=_CACHED_NAMES)
+def _passes(name: bytes) -> bool:
+    """Whether a client's field of this name may reach a backend at all."""
+    if _USUAL_NAME.fullmatch(name) is None:
+        return False
+    folded = fold(name)
+    return not (folded in HOP_BY_HOP or folded in RESERVED or folded.startswith(RESERVED_PREFIXES))
+
+
+def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
+    """Folded names that the ``Connection`` fields with these values declare as hop-by-hop."""
+    return frozenset(fold(option.strip(b" \t")) for value in values for option in value.split(b",") if option.strip())
+
+
+def strip_request(
+    headers: Headers, *, keep_authorization: bool = False, cookies: frozenset[bytes] = SESSION_COOKIES
+) -> Fields:
+    """What remains of a client's fields: no framing, no hop-by-hop, nothing that the gateway vouches for, no credential of ours.
+
+    ``Host`` and ``Content-Length`` are taken out as well; whoever writes the request adds them in one form.
+    """
+    dropped = nominated(value for name, value in headers.raw if name.lower() == b"connection")
+    kept: Fields = []
+    for name, value in headers.raw:
+        if not _passes(name):
+            continue
+        lower = name.lower()
+        if lower in dropped or lower in {b"host", b"content-length", b"expect"}:
+            continue
+        if lower == b"authorization" and not keep_authorization:
+            continue
+        if lower == b"cookie":
+            remaining = _without_cookies(value, cookies)
+            if remaining:
+                kept.append((name, remaining))
+            continue
+        kept.append((name, value))
+    return kept
+
+
+def _without_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
+    if not any(name in value for name in names):
+        return value
+    pairs = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip(b" \t") not in names]
+    return b";".join(pairs).strip(b" \t")
+
+
+def encode_value(text: str, *, separator: str = "") -> bytes | None:
+    """``text`` as a field value (see the module), or None when it holds a control character or nothing at all.
+
+    ``separator``, where given, is encoded too.
+    """
+    if not text or _CONTROL.search(text) is not None:
+        return None
+    plain = _VISIBLE.fullmatch(text) is not None and not text.startswith(_EXT)
+    if plain and not (separator and separator in text):
+        return text.encode("ascii")
+    try:
+        return (_EXT + quote(text, safe=_ATTR_CHAR, encoding="utf-8", errors="strict")).encode("ascii")
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell
+        return None
+
+
+def _groups(value: object) -> bytes | None:
+    """The groups field: one group or a list of them. Anything else grants nothing rather than something half read."""
+    groups: Sequence[object] = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    encoded = []
+    for group in groups:
+        entry = encode_value(group, separator=",") if isinstance(group, str) else None
+        if entry is None:
+            return None
+        encoded.append(entry)
+    return b",".join(encoded) or None
+
+
+def identity_fields(session: Session | None, route: Route) -> Fields:
+    """Who the gateway says is calling, as far as ``route.identity`` wants it told; nothing for a visitor without a session."""
+    if session is None:
+        return []
+    claims = session.claims
+    found: list[tuple[bytes, bytes | None]] = []
+    if "user" in route.identity:
+        found.append((b"X-Forwarded-User", encode_value(claims.principal.uid)))
+    if "email" in route.identity:
+        found.append((b"X-Forwarded-Email", encode_value(claims.email or "")))
+    if "groups" in route.identity:
+        found.append((b"X-Forwarded-Groups", _groups(claims.payload.get(route.groups_claim))))
+    return [(name, value) for name, value in found if value is not None]
+
+
+def forwarding_fields(context: RequestContext, addresses: AddressSource) -> Fields:
+    """``X-Forwarded-For``, ``-Proto``, ``-Host`` and ``-Port``, rebuilt from what the gateway itself believes."""
+    scheme = addresses.scheme(context.peer, context.headers, context.scheme)
+    fields: Fields = []
+    chain = _chain(context, addresses)
+    if chain:
+        fields.append((b"X-Forwarded-For", ", ".join(str(hop) for hop in chain).encode("ascii")))
+    fields.append((b"X-Forwarded-Proto", scheme.encode("ascii")))
+    fields.append((b"X-Forwarded-Host", context.host.encode("ascii")))
+    fields.append((b"X-Forwarded-Port", _port(context.host, scheme)))
+    return fields
+
+
+def _chain(context: RequestContext, addresses: AddressSource) -> list[IPAddress]:
+    """Client first, our peer last: the addresses that the guard's walk passed. What stood left of the client is forgotten."""
+    current = parse_address(context.peer)
+    if current is None:
+        return []
+    chain = [current]
+    if addresses.trusts(current):
+        for hop in reversed(",".join(context.headers.all(b"x-forwarded-for")).split(",")):
+            address = parse_hop(hop)
+            if address is None:
+                break
+            chain.append(address)
+            if not addresses.trusts(address):
+                break
+    chain.reverse()
+    return chain
+
+
+def _port(host: str, scheme: str) -> bytes:
+    _, colon, port = host.rpartition(":")
+    if colon and port.isdecimal():
+        return port.encode("ascii")
+    return b"443" if scheme == "https" else b"80"
+
+
+def upstream_fields(
+    context: RequestContext, decision: Allow, route: Route, addresses: AddressSource, request_id: str
+) -> Fields:
+    """Every field for the backend except framing: the client's, cleaned, then the gateway's.
+
+    ``Host`` stays the client's: the backend builds its links and checks its origins with it, and the upstream's address is no secret
+    worth replacing it for.
+    """
+    # A credential that was not believed is not handed on, or the backend might believe it.
+    keep_authorization = route.forward_authorization and decision.ignored is None
+    return [
+        (b"Host", context.host.encode("ascii")),
+        *strip_request(context.headers, keep_authorization=keep_authorization),
+        *forwarding_fields(context, addresses),
+        (b"X-Request-Id", request_id.encode("ascii")),
+        *identity_fields(decision.session, route),
+    ]
+
+
+def response_fields(fields: Iterable[tuple[bytes, bytes]], decision: Allow, route: Route, request_id: str) -> Fields:
+    """What of an upstream's answer reaches the client: no hop-by-hop, no framing, nothing that is the gateway's to say.
+
+    Where the answer depends on who asks, shared caches are told so (``threats.md`` row 34, RFC 9111 sections 3.5 and 4.1).
+    """
+    fields = tuple(fields)
+    dropped = nominated(value for name, value in fields if name.lower() == b"connection")
+    kept: Fields = []
+    for name, value in fields:
+        folded = fold(name)
+        if folded in HOP_BY_HOP or folded in RESPONSE_RESERVED or folded in dropped or folded == b"content-length":
+            continue
+        kept.append((name, value))
+    if decision.session is not None:
+        kept = _private(kept)
+    if route.auth is not Auth.PUBLIC:
+        kept = _vary(kept)
+    kept.append((b"X-Request-Id", request_id.encode("ascii")))
+    return kept
+
+
+_SHARED: Final = re.compile(rb"\s*(?:public|s-maxage\s*=.*)\s*", re.IGNORECASE | re.DOTALL)
+_STRICT: Final = re.compile(rb"\s*(?:private|no-store)\s*", re.IGNORECASE)
+
+
+def _private(fields: Fields) -> Fields:
+    """Keep a signed-in person's answer out of shared caches, unless the upstream already did."""
+    directives = [part for name, value in fields if name.lower() == b"cache-control" for part in value.split(b",")]
+    if any(_STRICT.fullmatch(part) for part in directives):
+        return fields
+    own = [part.strip() for part in directives if part.strip() and _SHARED.fullmatch(part) is None]
+    rest = [(name, value) for name, value in fields if name.lower() != b"cache-control"]
+    return [*rest, (b"Cache-Control", b", ".join([b"private", *own]))]
+
+
+def _vary(fields: Fields) -> Fields:
+    """Add the two fields that a session can come in to ``Vary``."""
+    named = {
+        part.strip().lower() for name, value in fields if name.lower() == b"vary" for part in value.split(b",")
+    }
+    missing = [] if b"*" in named else [name for name in (b"Authorization", b"Cookie") if name.lower() not in named]
+    return [*fields, (b"Vary", b", ".join(missing))] if missing else fields

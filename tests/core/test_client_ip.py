@@ -1,0 +1,136 @@
+"""Who is calling: one row per surprise."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from gateway import reasons
+from gateway.core.client_ip import MAX_HOPS, AddressResolver, parse_address, parse_hop
+from gateway.core.context import Headers
+from gateway.errors import RequestError
+
+TRUSTED = ("10.0.0.0/8", "2001:db8:1::/48")
+resolver = AddressResolver(ipaddress.ip_network(block) for block in TRUSTED)
+
+
+def headers(*lines: str, name: bytes = b"X-Forwarded-For") -> Headers:
+    return Headers(tuple((name, line.encode("latin-1")) for line in lines))
+
+
+ADDRESSES = [
+    ("192.0.2.1", "192.0.2.1"),
+    ("2001:db8::1", "2001:db8::1"),
+    ("2001:DB8:0:0::1", "2001:db8::1"),
+    ("::ffff:192.0.2.1", "192.0.2.1"),
+    ("::ffff:c000:201", "192.0.2.1"),
+    ("fe80::1%eth0", "fe80::1"),
+    ("", None),
+    ("192.0.2.01", None),
+    ("192.0.2", None),
+    ("0x7f.1", None),
+    ("127.1", None),
+    ("192.0.2.1 ", None),
+    ("192.0.2.1%eth0", None),
+    ("fe80::1%", None),
+    ("fe80::1%a b", None),
+    ("[2001:db8::1]", None),
+    ("192.0.2.1:80", None),
+    ("localhost", None),
+    ("１９２.0.2.1", None),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), ADDRESSES)
+def test_addresses_have_one_form(text: str, expected: str | None) -> None:
+    """... reads exactly one address in its canonical form, or none."""
+    assert parse_address(text) == (None if expected is None else ipaddress.ip_address(expected))
+
+
+HOPS = [
+    (" 192.0.2.1\t", "192.0.2.1"),
+    ("192.0.2.1:1234", "192.0.2.1"),
+    ("[2001:db8::1]:1234", "2001:db8::1"),
+    ("[2001:db8::1]", "2001:db8::1"),
+    ("2001:db8::1", "2001:db8::1"),
+    ("192.0.2.1:", None),
+    ("192.0.2.1:x", None),
+    ("192.0.2.1:123456", None),
+    ("[2001:db8::1", None),
+    ("[192.0.2.1]", None),
+    ("[2001:db8::1]x", None),
+    ("unknown", None),
+    ("_hidden", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), HOPS)
+def test_hops_may_carry_a_port(text: str, expected: str | None) -> None:
+    """... reads an entry of X-Forwarded-For with or without a port."""
+    assert parse_hop(text) == (None if expected is None else ipaddress.ip_address(expected))
+
+
+WALKS = [
+    # peer, X-Forwarded-For lines, client
+    ("192.0.2.1", [], "192.0.2.1"),
+    ("192.0.2.1", ["198.51.100.1"], "192.0.2.1"),
+    ("10.0.0.1", [], "10.0.0.1"),
+    ("10.0.0.1", [""], "10.0.0.1"),
+    ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+    ("10.0.0.1", ["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
+    ("10.0.0.1", ["203.0.113.9, 198.51.100.1, 10.9.9.9"], "198.51.100.1"),
+    ("10.0.0.1", ["203.0.113.9", "198.51.100.1"], "198.51.100.1"),
+    ("10.0.0.1", ["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+    ("10.0.0.1", ["not an address, 198.51.100.1"], "198.51.100.1"),
+    ("10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
+    ("::ffff:10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+    ("2001:db8:1::5", ["2001:db8:2::6"], "2001:db8:2::6"),
+    ("2001:db8:3::5", ["2001:db8:2::6"], "2001:db8:3::5"),
+    ("10.0.0.1", ["[2001:db8:2::6]:99"], "2001:db8:2::6"),
+    ("", ["198.51.100.1"], None),
+]
+
+
+@pytest.mark.parametrize(("peer", "chain", "expected"), WALKS)
+def test_the_walk_stops_at_the_first_untrusted_address(peer: str, chain: list[str], expected: str | None) -> None:
+    """... takes the rightmost address that no trusted proxy vouches for itself."""
+    client = resolver.client(peer, headers(*chain))
+    assert client == (None if expected is None else ipaddress.ip_address(expected))
+
+
+@pytest.mark.parametrize("chain", ["198.51.100.1, bogus", "198.51.100.1,", "198.51.100.1, unknown", "198.51.100.01"])
+def test_a_malformed_entry_that_must_be_believed_refuses(chain: str) -> None:
+    """... refuses the request when its own proxies report no address."""
+    with pytest.raises(RequestError) as caught:
+        resolver.client("10.0.0.1", headers(chain))
+    assert caught.value.reason is reasons.FORWARDED_INVALID
+
+
+def test_an_endless_chain_is_refused() -> None:
+    """... reads a bounded number of entries."""
+    chain = ", ".join(["10.0.0.2"] * (MAX_HOPS + 1))
+    with pytest.raises(RequestError):
+        resolver.client("10.0.0.1", headers(chain))
+
+
+def test_nobody_is_trusted_by_default() -> None:
+    """... believes no header unless configured, loopback included."""
+    assert AddressResolver().client("127.0.0.1", headers("198.51.100.1")) == ipaddress.ip_address("127.0.0.1")
+    assert AddressResolver().scheme("127.0.0.1", headers("https", name=b"X-Forwarded-Proto"), "http") == "http"
+
+
+@pytest.mark.parametrize(
+    ("peer", "values", "expected"),
+    [
+        ("10.0.0.1", ["https"], "https"),
+        ("10.0.0.1", ["HTTPS"], "https"),
+        ("10.0.0.1", ["https", "http"], "http"),
+        ("10.0.0.1", ["gopher"], "http"),
+        ("192.0.2.1", ["https"], "http"),
+    ],
+)
+def test_the_scheme_is_believed_like_the_address(peer: str, values: list[str], expected: str) -> None:
+    """... takes X-Forwarded-Proto from a trusted peer only."""
+    assert resolver.scheme(peer, headers(*values, name=b"X-Forwarded-Proto"), "http") == expected
