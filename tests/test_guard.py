@@ -35,7 +35,19 @@ ROUTES = RouteTable(
 )
 CLIENT = "203.0.113.9"
 PRINCIPAL = Principal(forge.PROJECT, None, forge.UID)
-CLAIMS = Claims(PRINCIPAL, int(NOW) - 60, int(NOW) + 3540, int(NOW) - 600, "ada@example.com", True, None, "password", None, CLIENT, {})
+CLAIMS = Claims(
+    PRINCIPAL,
+    int(NOW) - 60,
+    int(NOW) + 3540,
+    int(NOW) - 600,
+    "ada@example.com",
+    True,
+    None,
+    "password",
+    None,
+    CLIENT,
+    {},
+)
 GOOD = Standing(exists=True, disabled=False, valid_since=0, epoch=7, checked_at=0.0)
 
 
@@ -66,11 +78,19 @@ class World:
 
 
 def guard(world: World, **options: Any) -> SessionGuard:
-    parts: dict[str, Any] = {"routes": ROUTES, "verifier": world, "revocation": world, "addresses": AddressResolver(), "generation": 3}
+    parts: dict[str, Any] = {
+        "routes": ROUTES,
+        "verifier": world,
+        "revocation": world,
+        "addresses": AddressResolver(),
+        "generation": 3,
+    }
     return SessionGuard(**(parts | options))
 
 
-def context(path: str, *, method: str = "GET", token: str | None = "a.b.c", peer: str = CLIENT, **headers: str) -> RequestContext:  # noqa: S107 - no password
+def context(
+    path: str, *, method: str = "GET", token: str | None = "a.b.c", peer: str = CLIENT, **headers: str
+) -> RequestContext:  # noqa: S107 - no password
     lines = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     if token is not None:
         lines.append((b"Authorization", b"Bearer " + token.encode()))
@@ -89,7 +109,12 @@ async def test_a_good_session_passes_with_its_conditions() -> None:
     assert decision.session is not None
     assert (decision.session.principal, decision.session.network) == (PRINCIPAL, NetworkLevel.SAME)
     conditions = decision.conditions
-    assert (conditions.expires_at, conditions.epoch, conditions.route, conditions.generation) == (CLAIMS.expires_at, 7, "app", 3)
+    assert (conditions.expires_at, conditions.epoch, conditions.route, conditions.generation) == (
+        CLAIMS.expires_at,
+        7,
+        "app",
+        3,
+    )
     assert conditions.client == ipaddress.ip_address(CLIENT)
 
 

@@ -1,8 +1,8 @@
 """The demo's protected application: a small workshop that leaves signing in to the gateway.
 
 It holds no credential, verifies no token and knows no password. Who is calling is what three headers say
-(:mod:`gateway.demo.visitor`), so it listens on loopback only. Everything that a real application does over HTTP happens here once:
-pages, JSON, an upload, a WebSocket, an event stream; and a few buttons let the visitor provoke the gateway.
+(:mod:`gateway.demo.visitor`), so it listens on loopback only. Everything that a real application does over HTTP happens
+here once: pages, JSON, an upload, a WebSocket, an event stream; and a few buttons let the visitor provoke the gateway.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ class DemoBackend:
         await self.live.close()
 
     # ---- pages -------------------------------------------------------------------------------------------------------
-    def _page(self, request: web.Request, name: str, title: str, *, status: int = 200, **values: object) -> web.Response:
+    def _page(
+        self, request: web.Request, name: str, title: str, *, status: int = 200, **values: object
+    ) -> web.Response:
         visitor = visitor_of(request.raw_headers)
         text = self._pages.page(
             name,
@@ -239,13 +241,15 @@ class DemoBackend:
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         return web.Response(body=asset.body, content_type=asset.content_type, charset="utf-8", headers=headers)
 
-    # ---- the demo's buttons --------------------------------------------------------------------------------------------
+    # ---- the demo's buttons ------------------------------------------------------------------------------------------
     async def _revoke_sessions(self, request: web.Request) -> web.Response:
         await _command(request)
         try:
             await self._revoke(request[_VISITOR].user)
         except DependencyError:
-            raise web.HTTPServiceUnavailable(text="The identity provider does not answer; nothing was revoked.") from None
+            raise web.HTTPServiceUnavailable(
+                text="The identity provider does not answer; nothing was revoked."
+            ) from None
         return _json({"revoked": True, "noticed_within_seconds": self._noticed_within})
 
     async def _show_network(self, _request: web.Request) -> web.Response:
@@ -268,7 +272,7 @@ class DemoBackend:
         here = self._network.current
         return {"address": str(here), "at_home": here == HOME, "home": str(HOME), "away": str(AWAY)}
 
-    # ---- errors --------------------------------------------------------------------------------------------------------
+    # ---- errors ------------------------------------------------------------------------------------------------------
     @web.middleware
     async def _explain_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -276,15 +280,19 @@ class DemoBackend:
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
                 raise
-            allow = {hdrs.ALLOW: error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
-            return self._error(request, error.status, error.text or "", allow)
+            headers: dict[str, str] = {}
+            if hdrs.ALLOW in error.headers:
+                headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+            return self._error(request, error.status, error.text or "", headers)
         except BadUpload as error:
             return self._error(request, error.status, str(error), {})
 
     def _error(self, request: web.Request, status: int, detail: str, headers: dict[str, str]) -> web.Response:
         title = HTTPStatus(status).phrase
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
-            response: web.Response = self._page(request, "error", title, status=status, heading=title, code=status, detail=detail)
+            response: web.Response = self._page(
+                request, "error", title, status=status, heading=title, code=status, detail=detail
+            )
         else:
             problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
             response = _json(problem, status=status, content_type="application/problem+json")

@@ -20,6 +20,9 @@ CONTENT_TYPES: Final = {
 }
 """What a browser may load beside the pages, by file ending."""
 
+LAYOUT: Final = "layout"
+"""The template around every page."""
+
 
 class Markup(str):
     """HTML that is already safe to insert."""
@@ -61,13 +64,13 @@ class Pages:
     templates: dict[str, str]
     assets: dict[str, Asset]
 
-    def page(self, name: str, /, *, title: str, layout: str = "layout", **values: object) -> str:
-        """The page ``name`` inside ``layout``.
+    def page(self, name: str, /, *, title: str, **values: object) -> str:
+        """The page ``name`` inside the common layout.
 
         :raises KeyError: a template names a value that is not given.
         """
         content = fill(self.templates[name], **values)
-        return fill(self.templates[layout], **{**values, "title": title, "content": content})
+        return fill(self.templates[LAYOUT], **{**values, "title": title, "content": content})
 
     def part(self, name: str, /, **values: object) -> Markup:
         """The fragment ``name`` alone.

@@ -56,7 +56,12 @@ async def receive(request: web.Request) -> Receipt:
         reader = await request.multipart()
         # To the closing delimiter, because a form that was cut off holds half a file that looks whole.
         while (part := await reader.next()) is not None:
-            if receipt is None and isinstance(part, BodyPartReader) and part.name == FIELD and part.filename is not None:
+            if (
+                receipt is None
+                and isinstance(part, BodyPartReader)
+                and part.name == FIELD
+                and part.filename is not None
+            ):
                 receipt = await _hash(part)
     except _MALFORMED:
         raise BadUpload(400, "The form cannot be read to its end.") from None

@@ -72,7 +72,7 @@ def headers_received(raw: RawHeaders) -> list[tuple[str, str]]:
 
 
 def kind_of(name: str) -> str:
-    """``identity`` for the headers that this application believes, ``credential`` for those it never shows, or ``plain``."""
+    """``identity`` for what this application believes, ``credential`` for what it never shows, else ``plain``."""
     folded = name.lower()
     if folded.encode() in _IDENTITY:
         return "identity"

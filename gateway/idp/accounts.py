@@ -83,6 +83,34 @@ class Accounts:
             raise WireError("USER_NOT_FOUND")
         return account
 
+    def find(
+        self,
+        *,
+        uid: str | None = None,
+        email: str | None = None,
+        phone_number: str | None = None,
+        link: tuple[str, str] | None = None,
+    ) -> Account | None:
+        """The account that the one given identifier names; a ``link`` is provider id and raw id."""
+        if uid is not None:
+            return self._store.account(uid)
+        if email is not None:
+            return self._store.account_by_email(email)
+        if phone_number is not None:
+            return self._store.account_by_phone(phone_number)
+        return None if link is None else self._store.account_by_link(*link)
+
+    def page(self, *, after: str = "", limit: int = -1) -> list[Account]:
+        """Accounts in the order of their ids, those behind ``after``; all of them unless ``limit`` says how many."""
+        return self._store.accounts(after=after, limit=limit)
+
+    def put(self, account: Account) -> None:
+        """Store an imported account as it is, new or in place of the one of that id.
+
+        :raises WireError: as :meth:`insert`.
+        """
+        self._put(account)
+
     def by_email(self, email: str) -> Account | None:
         """The account of a normalised address."""
         return self._store.account_by_email(email)

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -157,7 +157,7 @@ def _firebase_scrypt(foreign: Foreign, password: bytes, salt: bytes) -> bytes:
         maxmem=2 * _MAX_SCRYPT_BYTES,
     )
     encryptor = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
-    return cast("bytes", encryptor.update(base64.b64decode(foreign.signer_key)) + encryptor.finalize())
+    return encryptor.update(base64.b64decode(foreign.signer_key)) + encryptor.finalize()
 
 
 def _base64(text: str) -> str:

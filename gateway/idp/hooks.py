@@ -19,7 +19,6 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from gateway.core.client_ip import IPAddress
 from gateway.core.ports import Clock, SignInHook
-from gateway.idp.accounts import Changes
 from gateway.idp.claims import ID_TOKEN_ISSUER, check_claims, custom_claims
 from gateway.idp.errors import WireError
 from gateway.idp.records import PASSWORD, PHONE, Account
@@ -58,9 +57,9 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What a function wants changed on the account and, for this session only, in the token."""
+    """What a function wants changed on the account (fields of :class:`Account`) and, for this session only, in the token."""
 
-    changes: Changes = field(default_factory=Changes)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     session_claims: Mapping[str, Any] | None = None
 
 
@@ -200,7 +199,7 @@ def _overlay(answer: object, *, session: bool) -> Overlay:
     mask = record.get("updateMask") if isinstance(record, Mapping) else None
     if not isinstance(mask, str) or not mask:
         raise WireError(f"{_PREFIX}((Response UserRecord is missing updateMask.))")
-    changes = Changes()
+    changes: dict[str, Any] = {}
     session_claims: dict[str, Any] | None = None
     for name in mask.split(","):
         # photoURL is the SDKs' spelling, photoUrl the wire's.

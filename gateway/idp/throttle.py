@@ -48,3 +48,8 @@ class GuessThrottle:
     def success(self, email: str, address: IPAddress | None) -> None:
         """Forget the failures of that pair: the password was right."""
         self._failures.pop((email, str(address)), None)
+
+    def forget(self, email: str) -> None:
+        """Forget the failures of an account from everywhere: its password was reset."""
+        for pair in [pair for pair in self._failures if pair[0] == email]:
+            self._failures.pop(pair, None)

@@ -51,6 +51,10 @@ class Fields:
     def __contains__(self, name: object) -> bool:
         return name in self._values
 
+    def items(self) -> list[tuple[str, str]]:
+        """Names and values of a flat body or query, all text."""
+        return [(name, str(value)) for name, value in self._values.items()]
+
     def text(self, name: str) -> str | None:
         """Text; numbers are written out. None when absent.
 
@@ -59,7 +63,7 @@ class Fields:
         value = self._values.get(name)
         if value is None or isinstance(value, str):
             return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and _fits(value)):
             return str(value)
         raise self._wrong(name, "a string")
 
@@ -71,8 +75,8 @@ class Fields:
         value = self._values.get(name)
         if value is None or isinstance(value, bool):
             return value
-        if value in {"true", "false"}:
-            return bool(value == "true")
+        if isinstance(value, str) and value in {"true", "false"}:
+            return value == "true"
         raise self._wrong(name, "a boolean")
 
     def number(self, name: str) -> int | None:
@@ -87,7 +91,7 @@ class Fields:
             value = int(value)
         elif isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        if isinstance(value, bool) or not isinstance(value, int) or not _fits(value):
             raise self._wrong(name, "an integer")
         return value
 
@@ -99,18 +103,16 @@ class Fields:
         value = self._values.get(name)
         if value is None:
             return []
-        values = [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
-        if not isinstance(values, list) or not all(
-            isinstance(v, (str, int)) and not isinstance(v, bool) for v in values
-        ):
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(v, str) or (isinstance(v, int) and not isinstance(v, bool) and _fits(v)) for v in values):
             raise self._wrong(name, "a list of strings")
         return [str(v) for v in values]
 
     def choice(self, name: str, choices: Sequence[str | None]) -> str | None:
         """A name, or its index in ``choices`` (Android sends enums as numbers); unknown names are returned as they are."""
         value = self._values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return choices[value] if 0 <= value < len(choices) else str(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
+            return choices[value]
         return self.text(name)
 
     def child(self, name: str) -> Fields | None:
@@ -139,6 +141,11 @@ class Fields:
 
     def _wrong(self, name: str, expected: str) -> WireError:
         return invalid_argument(f"{self._where}/{name} must be {expected}.")
+
+
+def _fits(value: int) -> bool:
+    """Whether a number is an int64, the widest the protocol knows."""
+    return -(2**63) <= value < 2**63
 
 
 def _camel(name: str) -> str:

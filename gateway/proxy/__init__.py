@@ -1,0 +1,1 @@
+"""Enforcement point 1: the reverse proxy."""

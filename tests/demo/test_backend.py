@@ -12,8 +12,7 @@ from gateway.demo.backend import MAX_COMMAND_BYTES, DemoBackend
 from gateway.demo.data import JOBS
 from gateway.demo.network import AWAY, HOME, DemoNetwork
 from gateway.errors import ConfigError
-
-from .conftest import Revocations
+from tests.demo.conftest import Revocations
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}
 PAGES = ["/", "/jobs", "/jobs/7", "/jobs/42"]
@@ -55,8 +54,8 @@ async def test_hostile_headers_stay_text(ada: ClientSession, header: str, path: 
 
 async def test_a_hostile_header_name_stays_text(ada: ClientSession) -> None:
     """The backend escapes header names too: token characters include quotes and ampersands (RFC 9110 section 5.6.2)."""
-    async with ada.get("/", headers={"X'&amp;": "1"}) as response:
-        assert "X&#x27;&amp;amp;" in await response.text()
+    async with ada.get("/", headers={"X'&": "1"}) as response:
+        assert "X&#x27;&amp;" in await response.text()
 
 
 async def test_pages_run_no_inline_code(ada: ClientSession) -> None:
@@ -75,7 +74,9 @@ async def test_the_page_contains_no_token_code(ada: ClientSession) -> None:
     for name in ["demo.js", "answers.js"]:
         async with ada.get(f"/public/assets/{name}") as response:
             code = await response.text()
-        assert not re.search(r"authorization|document\.cookie|indexedDB|localStorage|sessionStorage|firebase", code, re.I)
+        assert not re.search(
+            r"authorization|document\.cookie|indexedDB|localStorage|sessionStorage|firebase", code, re.IGNORECASE
+        )
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/api/jobs", "/events"])
@@ -131,7 +132,9 @@ async def test_a_job_knows_its_own_mechanic(ada: ClientSession) -> None:
         assert "<dd>Noor Haddad</dd>" in await response.text()
 
 
-@pytest.mark.parametrize("path", ["/jobs/99999", "/jobs/abc", "/nowhere", "/public/assets/../backend.py", "/public/assets/x"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/99999", "/jobs/abc", "/nowhere", "/public/assets/../backend.py", "/public/assets/x"]
+)
 async def test_unknown_addresses(ada: ClientSession, path: str) -> None:
     """The backend answers 404 as a page to people and as a problem document to scripts."""
     async with ada.get(path, headers=HTML) as response:
@@ -190,8 +193,18 @@ async def test_travelling_and_coming_home(nobody: ClientSession, network: DemoNe
 
 @pytest.mark.parametrize(
     "command",
-    [{}, {"address": None}, {"address": 7}, {"address": "home"}, {"address": "127.0.0.1"}, {"address": "198.51.100.023"}]
-    + [{"address": str(AWAY), "more": 1}, [], "x", 0],
+    [
+        {},
+        {"address": None},
+        {"address": 7},
+        {"address": "home"},
+        {"address": "127.0.0.1"},
+        {"address": "198.51.100.023"},
+        {"address": str(AWAY), "more": 1},
+        [],
+        "x",
+        0,
+    ],
 )
 async def test_commands_that_make_no_sense(nobody: ClientSession, network: DemoNetwork, command: Any) -> None:
     """The backend refuses a command it does not understand and stays where it is."""
@@ -221,7 +234,9 @@ async def test_commands_that_another_site_could_send(
 
 
 # ---- life ------------------------------------------------------------------------------------------------------------
-async def test_a_taken_port_is_a_clear_error(backend: DemoBackend, network: DemoNetwork, revocations: Revocations) -> None:
+async def test_a_taken_port_is_a_clear_error(
+    backend: DemoBackend, network: DemoNetwork, revocations: Revocations
+) -> None:
     """The backend names the port that is taken."""
     port = int(backend.url.rpartition(":")[2])
     second = DemoBackend(network=network, revoke=revocations, port=port)

@@ -66,7 +66,12 @@ def test_bytes_that_are_no_text_are_replaced() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("X-Forwarded-User", "identity"), ("authorization", "credential"), ("Accept", "plain"), ("X-Forwarded-For", "plain")],
+    [
+        ("X-Forwarded-User", "identity"),
+        ("authorization", "credential"),
+        ("Accept", "plain"),
+        ("X-Forwarded-For", "plain"),
+    ],
 )
 def test_kinds_of_headers(name: str, kind: str) -> None:
     """The backend marks what it believes and what it withholds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +14,10 @@ from tests.house.tree import ROOT, below, project_files
 
 TESTS: Final = [path for path in below("tests", "examples", suffix=".py") if path.name.startswith("test_")]
 
-SOMEBODYS_DISK: Final = re.compile(r"(?<![\w.~/-])/(?:home|root|Users|work|mnt|srv)/[A-Za-z0-9_.-]+")
-REGISTRY: Final = re.compile(r"https?://(?:registry\.npmjs\.org|registry\.yarnpkg\.com|pypi\.org/simple|files\.pythonhosted\.org)")
+SOMEBODYS_DISK: Final = re.compile(r"(?<![\w.~/-])/(?:home|root|Users|work|mnt|srv)/[a-z0-9_.-]+")
+REGISTRY: Final = re.compile(
+    r"https?://(?:registry\.npmjs\.org|registry\.yarnpkg\.com|pypi\.org/simple|files\.pythonhosted\.org)"
+)
 RESOLVED: Final = re.compile(r'^\s*"resolved": "', re.MULTILINE)
 
 SKIPPING: Final = frozenset({"skip", "skipif", "xfail", "importorskip"})
@@ -32,6 +35,13 @@ def texts() -> list[tuple[Path, str]]:
     return found
 
 
+def nodes() -> Iterator[tuple[Path, ast.AST]]:
+    """Walk the syntax trees of all test files."""
+    for path in TESTS:
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            yield path, node
+
+
 @pytest.mark.parametrize(
     ("what", "pattern"),
     [
@@ -46,22 +56,25 @@ def test_no_file_names_a_machine_or_a_registry(what: str, pattern: re.Pattern[st
     assert not found, f"{what}: {found}"
 
 
-@pytest.mark.parametrize("path", TESTS, ids=str)
-def test_every_test_says_what_it_shows(path: Path) -> None:
+def test_every_test_says_what_it_shows() -> None:
     """has a docstring in every test that finishes the sentence "the gateway ..."."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    silent = [node.name for node in functions if node.name.startswith("test_") and not ast.get_docstring(node)]
+    silent = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, node in nodes()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
     assert not silent, f"no docstring: {silent}"
 
 
-@pytest.mark.parametrize("path", TESTS, ids=str)
-def test_no_test_is_skipped(path: Path) -> None:
+def test_no_test_is_skipped() -> None:
     """skips no test: what cannot run fails and says what to install."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in SKIPPING]
-    skips = [node.lineno for node in uses if isinstance(node.value, ast.Name | ast.Attribute) and _is_pytest(node.value)]
-    assert not skips, f"lines {skips}"
+    skips = [
+        f"{path}:{node.lineno}"
+        for path, node in nodes()
+        if isinstance(node, ast.Attribute) and node.attr in SKIPPING and _is_pytest(node.value)
+    ]
+    assert not skips, f"{skips}"
 
 
 def _is_pytest(node: ast.expr) -> bool:

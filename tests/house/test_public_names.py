@@ -11,7 +11,9 @@ from tests.house.tree import ROOT
 
 def test_public_names_are_exactly_those_listed() -> None:
     """exports what ``__all__`` lists and nothing else."""
-    names = {name for name, value in vars(gateway).items() if not name.startswith("_") and not isinstance(value, ModuleType)}
+    names = {
+        name for name, value in vars(gateway).items() if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
     assert names - {"annotations"} == set(gateway.__all__) - {"__version__"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -12,17 +13,16 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 @cache
 def project_files() -> tuple[Path, ...]:
-    """List the files that git tracks or would track, relative to the root; in an unpacked sdist, all that it holds."""
-    if not (ROOT / ".git").exists():
-        return tuple(sorted(path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file() and _shipped(path)))
+    """List the files that git tracks or would track, relative to the root; without a repository, all that is there."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607 because CI has git on PATH
         cwd=ROOT,
-        check=True,
+        check=False,
         capture_output=True,
     )
-    names = {Path(name) for name in listed.stdout.decode().split("\0") if name}
-    return tuple(sorted(name for name in names if (ROOT / name).is_file()))
+    # No repository: an unpacked source distribution. The other failure is a clone that another user owns.
+    names = listed.stdout.decode().split("\0") if listed.returncode == 0 else map(str, _walk(ROOT))
+    return tuple(sorted(path for path in {Path(name) for name in names if name} if (ROOT / path).is_file()))
 
 
 def below(*directories: str, suffix: str) -> list[Path]:
@@ -30,6 +30,9 @@ def below(*directories: str, suffix: str) -> list[Path]:
     return [path for path in project_files() if path.parts[0] in directories and path.suffix == suffix]
 
 
-def _shipped(path: Path) -> bool:
-    made = {".venv", "node_modules", "__pycache__", "_assets", "dist"}
-    return not made & set(path.parts) and not any(part.endswith("_cache") for part in path.parts)
+def _walk(root: Path) -> Iterator[Path]:
+    made = {".git", ".venv", "node_modules", "__pycache__", "_assets", "dist", "PKG-INFO"}
+    for path in root.rglob("*"):
+        parts = path.relative_to(root).parts
+        if not made & set(parts) and not any(part.endswith("_cache") for part in parts):
+            yield path.relative_to(root)

@@ -1,7 +1,7 @@
 """A clock that stands still until a test moves it, with the sleeps that hang on it.
 
-Hand ``FakeClock()`` wherever a :class:`gateway.core.ports.Clock` is wanted, and its ``sleep`` where a component takes the
-function that it waits with. Time then passes only by:
+Hand ``FakeClock()`` wherever a :class:`gateway.core.ports.Clock` is wanted, and its ``sleep`` where a component takes
+the function that it waits with. Time then passes only by:
 
 * ``advance(seconds)``: both clocks move, sleepers whose time has come wake when the event loop next turns;
 * ``await run_for(seconds)``: the same, from sleeper to sleeper, giving tasks the loop in between, as real time would;

@@ -56,7 +56,8 @@ export async function judge(user: Holder, config: PageConfig): Promise<Verdict> 
     return await ask(await user.getIdToken(true), config);
   } catch (error) {
     const code = (error as { code?: string }).code ?? "";
-    const ended = code.startsWith("auth/") && code !== "auth/network-request-failed" && code !== "auth/too-many-requests";
+    const ended =
+      code.startsWith("auth/") && code !== "auth/network-request-failed" && code !== "auth/too-many-requests";
     return ended ? { kind: "refused", id: "", reason: REFUSED } : { kind: "unavailable", reason: UNAVAILABLE };
   }
 }

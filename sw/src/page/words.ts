@@ -16,7 +16,8 @@ const LINK = "This link is no longer good. Ask for a new one.";
 const NOT_ALLOWED = "This way to sign in is not switched on for this site.";
 const SECOND_FACTOR = "This account needs a second step to sign in, which this page does not offer yet.";
 const ROBOT = "The check against automated sign-ins failed. Reload the page and try again.";
-const STORAGE = "This browser does not let the page keep a session. Allow site data, or leave private mode, and try again.";
+const STORAGE =
+  "This browser does not let the page keep a session. Allow site data, or leave private mode, and try again.";
 
 /** Code of the SDK, without `auth/`. The table follows identity-toolkit.md section 2 and the SDK's `AuthErrorCodes`. */
 const TABLE: Readonly<Record<string, Words>> = {
@@ -87,7 +88,7 @@ const UNANSWERED = "A check that this site makes at sign-in did not answer. Plea
 const undress = (message: string): string =>
   message.replace(/^Firebase:\s*/, "").replace(/\s*\(auth\/[^)]*\)\.?\s*$/, "");
 
-function unescape(text: string): string {
+function unquote(text: string): string {
   try {
     return String(JSON.parse(`"${text}"`));
   } catch {
@@ -103,9 +104,10 @@ function unescape(text: string): string {
  */
 export function refusal(message: string): string | undefined {
   const text = undress(message).replace(/^BLOCKING_FUNCTION_ERROR_RESPONSE\s*:\s*/, "");
-  if (!/^(HTTP Cloud Function|Cloud function|\(\()/i.test(text) && !message.includes("BLOCKING_FUNCTION")) return undefined;
+  if (!/^(HTTP Cloud Function|Cloud function|\(\()/i.test(text) && !message.includes("BLOCKING_FUNCTION"))
+    return undefined;
   const documented = /\bMessage:\s*"([\s\S]*)"/.exec(text) ?? /"message"\s*:\s*"((?:[^"\\]|\\.)*)/.exec(text);
-  return unescape(documented?.[1] ?? "")
+  return unquote(documented?.[1] ?? "")
     .trim()
     .slice(0, REFUSAL_LIMIT);
 }

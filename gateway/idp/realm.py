@@ -1,0 +1,100 @@
+"""What every method of the provider works with, and what it is told about one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.core.client_ip import IPAddress
+from gateway.core.ports import Clock
+from gateway.idp.accounts import Accounts
+from gateway.idp.codes import Codes, Issued, LinkStyle, Mailbox
+from gateway.idp.errors import WireError
+from gateway.idp.hooks import Circumstances, Hooks
+from gateway.idp.passwords import Passwords
+from gateway.idp.sessions import Sessions
+from gateway.idp.signing_keys import KeyRing
+from gateway.idp.store import StoreThread
+from gateway.idp.throttle import GuessThrottle
+from gateway.idp.wire import Fields
+
+MAX_LANGUAGE_LENGTH: Final = 35
+"""Characters of a language tag that is believed (RFC 5646 section 4.4.1)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ProjectConfig:
+    """Switches of the project; they start as the settings say and may change at run time."""
+
+    email_enumeration_protection: bool
+    sign_up: bool
+    password_sign_in: bool
+    email_link_sign_in: bool
+    anonymous_sign_in: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Realm:
+    """One project's accounts, keys and rules."""
+
+    project_id: str
+    project_number: str
+    config: ProjectConfig
+    clock: Clock
+    db: StoreThread
+    accounts: Accounts
+    sessions: Sessions
+    codes: Codes
+    id_keys: KeyRing
+    cookie_keys: KeyRing
+    passwords: Passwords
+    hooks: Hooks
+    throttle: GuessThrottle
+    mailbox: Mailbox
+
+    def send(self, issued: Issued | None) -> None:
+        """Put a link "into the mail", once the transaction that made it is through."""
+        if issued is not None:
+            self.mailbox.deliver(issued.mail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a method.
+
+    ``privileged``: it carried the administrator's credential. ``unsigned_allowed``: the circumstances are those in which the
+    emulator's credentials are believed, so an unsigned custom token is too. ``address`` is the client's, already
+    judged. ``parameters`` are the query's.
+    """
+
+    fields: Fields = field(repr=False)
+    privileged: bool = False
+    unsigned_allowed: bool = False
+    api_key: str | None = None
+    address: IPAddress | None = None
+    user_agent: str | None = None
+    locale: str | None = None
+    parameters: Fields = field(default_factory=lambda: Fields({}), repr=False)
+
+    def require(self, name: str, missing: str) -> str:
+        """The text of a field that must not be empty.
+
+        :raises WireError: ``missing``.
+        """
+        value = self.fields.text(name)
+        if not value:
+            raise WireError(missing)
+        return value
+
+    def circumstances(self, method: str) -> Circumstances:
+        """What a blocking function is told about this sign-in."""
+        return Circumstances(method=method, address=self.address, user_agent=self.user_agent, locale=self.locale)
+
+    def link_style(self) -> LinkStyle:
+        """How links for this caller are written."""
+        style: dict[str, Any] = {}
+        if self.api_key:
+            style["api_key"] = self.api_key
+        if self.locale and len(self.locale) <= MAX_LANGUAGE_LENGTH:
+            style["language"] = self.locale
+        return LinkStyle(**style)

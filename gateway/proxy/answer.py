@@ -1,0 +1,191 @@
+"""The upstream's answer, read strictly: bytes in, values out, no I/O.
+
+The rule this file obeys (``threats.md`` row 24; RFC 9112 sections 4, 5, 6.3 and 7.1): an answer whose end two readers could see in different places
+is not passed on. Refused with :class:`~gateway.errors.UpstreamProtocolError`: bare CR or LF, NUL and other controls, folded lines, names
+that are no token, two lengths, a length beside a transfer coding, a coding other than ``chunked``, chunk sizes that are not plain
+hexadecimal. The gateway reads answers itself, and not through an HTTP client library, because clients are lenient by design, lose
+the bytes of unusual field values, and hide interim answers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.errors import UpstreamProtocolError
+
+MAX_HEAD_SIZE: Final = 65_536
+"""Bytes of an answer's head; eight times what nginx takes from an upstream by default."""
+MAX_CHUNK_LINE: Final = 4_096
+"""Bytes of a chunk's size line with its extensions, which nobody uses."""
+MAX_TRAILER_SIZE: Final = 16_384
+"""Bytes of all trailer lines."""
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?")
+_HEAD_END: Final = b"\r\n\r\n"
+_BODYLESS: Final = frozenset({204, 304})
+
+RawFields = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """Status line and fields of one answer.
+
+    ``length`` is Content-Length or None; ``chunked`` excludes it; with neither, the body ends with the connection. ``persistent``: the
+    upstream will take another request on this connection.
+    """
+
+    status: int
+    reason: bytes
+    fields: RawFields
+    length: int | None
+    chunked: bool
+    persistent: bool
+
+    @property
+    def interim(self) -> bool:
+        """Whether a final answer follows (1xx other than 101)."""
+        return self.status < 200 and self.status != 101  # noqa: PLR2004 - RFC 9110 section 15.2
+
+    def bodyless(self, method: str) -> bool:
+        """Whether no body follows whatever the fields say (RFC 9112 section 6.3)."""
+        return method == "HEAD" or self.status in _BODYLESS or self.status < 200  # noqa: PLR2004
+
+
+def head_end(buffer: bytes | bytearray) -> int:
+    """Index behind the head in ``buffer``, or -1 while it is incomplete.
+
+    :raises UpstreamProtocolError: the head is longer than :data:`MAX_HEAD_SIZE`.
+    """
+    found = buffer.find(_HEAD_END, 0, MAX_HEAD_SIZE)
+    if found < 0 and len(buffer) >= MAX_HEAD_SIZE:
+        raise UpstreamProtocolError("the answer's head is too long")
+    return found + len(_HEAD_END) if found >= 0 else -1
+
+
+def parse_head(raw: bytes) -> AnswerHead:
+    """Read a complete head, blank line included.
+
+    :raises UpstreamProtocolError: it is not one that may be passed on.
+    """
+    status_line, *lines = raw[: -len(_HEAD_END)].split(b"\r\n")
+    match = _STATUS_LINE.fullmatch(status_line)
+    if match is None:
+        raise UpstreamProtocolError("the answer's status line is malformed")
+    minor, status, reason = match.group(1), int(match.group(2)), match.group(3) or b""
+    fields = parse_fields(lines)
+    lengths = [value for name, value in fields if name.lower() == b"content-length"]
+    codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
+    if len(lengths) > 1 or any(_LENGTH.fullmatch(length) is None for length in lengths):
+        raise UpstreamProtocolError("the answer's Content-Length is not one number")
+    if codings and (lengths or len(codings) > 1 or codings[0].lower() != b"chunked" or minor == b"0"):
+        raise UpstreamProtocolError("the answer's Transfer-Encoding is not chunked alone")
+    options = {
+        option.strip(b" \t").lower()
+        for name, value in fields
+        if name.lower() == b"connection"
+        for option in value.split(b",")
+    }
+    persistent = b"close" not in options and (minor == b"1" or b"keep-alive" in options)
+    return AnswerHead(status, reason, fields, int(lengths[0]) if lengths else None, bool(codings), persistent)
+
+
+def parse_fields(lines: list[bytes]) -> RawFields:
+    """Field lines as pairs, values without surrounding white space.
+
+    :raises UpstreamProtocolError: a line is no field line.
+    """
+    fields = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        value = value.strip(b" \t")
+        if not colon or _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
+            raise UpstreamProtocolError("a header field of the answer is malformed")
+        fields.append((name, value))
+    return tuple(fields)
+
+
+class ChunkedBody:
+    """Decodes the chunked coding (RFC 9112 section 7.1) piece by piece. ``rest`` holds what lies behind the end once ``done``."""
+
+    __slots__ = ("_buffer", "_left", "_trailing", "done", "trailers")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._left = 0
+        """Bytes of the current chunk that are still to come, its CRLF included."""
+        self._trailing: list[bytes] | None = None
+        self.trailers: RawFields = ()
+        self.done = False
+
+    @property
+    def rest(self) -> bytes:
+        """Bytes behind the end of the body."""
+        return bytes(self._buffer)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, give what of it is body.
+
+        :raises UpstreamProtocolError: it is not chunked coding.
+        """
+        self._buffer += data
+        out: list[bytes] = []
+        while not self.done and self._buffer:
+            progress = self._take_data(out) if self._left else self._take_line()
+            if not progress:
+                break
+        return b"".join(out)
+
+    def _take_data(self, out: list[bytes]) -> bool:
+        crlf = 2
+        if self._left > crlf:
+            piece = bytes(self._buffer[: self._left - crlf])
+            out.append(piece)
+            del self._buffer[: len(piece)]
+            self._left -= len(piece)
+            return True
+        if len(self._buffer) < crlf:
+            return False
+        if self._buffer[:crlf] != b"\r\n":
+            raise UpstreamProtocolError("a chunk of the answer is longer than its size")
+        del self._buffer[:crlf]
+        self._left = 0
+        return True
+
+    def _take_line(self) -> bool:
+        limit = MAX_CHUNK_LINE if self._trailing is None else MAX_TRAILER_SIZE
+        end = self._buffer.find(b"\r\n", 0, limit)
+        if end < 0:
+            if len(self._buffer) >= limit:
+                raise UpstreamProtocolError("a chunk or trailer line of the answer is too long")
+            return False
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        if self._trailing is not None:
+            self._take_trailer(line)
+            return True
+        match = _CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise UpstreamProtocolError("a chunk size of the answer is malformed")
+        size = int(match.group(1), 16)
+        if size == 0:
+            self._trailing = []
+        else:
+            self._left = size + 2
+        return True
+
+    def _take_trailer(self, line: bytes) -> None:
+        assert self._trailing is not None
+        if line:
+            self._trailing.append(line)
+            if sum(map(len, self._trailing)) > MAX_TRAILER_SIZE:
+                raise UpstreamProtocolError("the answer's trailers are too long")
+            return
+        self.trailers = parse_fields(self._trailing)
+        self.done = True

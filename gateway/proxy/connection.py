@@ -1,0 +1,169 @@
+"""One connection to an upstream: bytes with back-pressure both ways, and a strict end.
+
+Reading: what arrives is buffered up to :data:`HIGH_WATER` bytes, then the socket is left alone until somebody reads; so a slow client
+slows its upstream down and nothing piles up here. Writing: :meth:`UpstreamConnection.drain` waits while the kernel takes no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gateway.errors import UpstreamProtocolError
+from gateway.proxy.answer import AnswerHead, head_end, parse_head
+
+HIGH_WATER: Final = 262_144
+"""Bytes buffered before reading pauses: the most that asyncio reads at once."""
+MAX_INTERIM: Final = 16
+"""Interim answers taken before a final one; an endless row of them would hold the client for ever."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection as asyncio's protocol, read by one task at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._eof = False
+        self._error: Exception | None = None
+        self._reading_paused = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writing_paused = False
+        self._drainers: list[asyncio.Future[None]] = []
+        self.requests = 0
+        """Requests that were written to this connection so far."""
+        self.parked_at = 0.0
+        """Loop time of its return to the pool."""
+        self.answered = False
+        """Whether any byte of an answer to the current request has arrived."""
+
+    # ---- asyncio's side ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Buffer what arrived."""
+        self.answered = True
+        self._buffer += data
+        if len(self._buffer) >= HIGH_WATER and not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        self._wake_reader()
+
+    def eof_received(self) -> bool | None:
+        """Note the upstream's end of sending; asyncio then closes our side."""
+        self._eof = True
+        self._wake_reader()
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let whoever waits see the end."""
+        self._eof = True
+        self._error = exc
+        self._wake_reader()
+        for waiter in self._drainers:
+            if not waiter.done():
+                waiter.set_exception(ConnectionResetError("the upstream connection is gone"))
+                waiter.exception()  # whoever waits gets it; nobody waiting is no fault
+        self._drainers.clear()
+
+    def pause_writing(self) -> None:
+        """Make :meth:`drain` wait."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """Let :meth:`drain` go on."""
+        self._writing_paused = False
+        for waiter in self._drainers:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._drainers.clear()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # ---- our side ----
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be written: open, and nothing unread. A byte nobody asked for poisons a connection."""
+        return (
+            self._transport is not None and not self._transport.is_closing() and not self._eof and not self._buffer
+        )
+
+    @property
+    def buffered(self) -> bool:
+        """Whether something can be read at once, be it the end."""
+        return bool(self._buffer) or self._eof
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` soon.
+
+        :raises ConnectionResetError: the connection is gone.
+        """
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the upstream connection is closed")
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the kernel takes more.
+
+        :raises ConnectionResetError: the connection is gone.
+        """
+        if not self._writing_paused:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._drainers.append(waiter)
+        await waiter
+
+    async def read(self) -> bytes:
+        """Whatever has arrived; ``b""`` at a clean end.
+
+        :raises OSError: the connection broke.
+        """
+        while not self._buffer and not self._eof:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if not data and self._error is not None:
+            raise self._error
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return data
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too far."""
+        self._buffer[:0] = data
+
+    async def read_head(self) -> AnswerHead:
+        """The next head.
+
+        :raises UpstreamProtocolError: it is malformed, or the connection ended within it.
+        :raises OSError: the connection broke or ended before its first byte.
+        """
+        gathered = bytearray()
+        while True:
+            data = await self.read()
+            if not data:
+                if gathered:
+                    raise UpstreamProtocolError("the answer ended within its head")
+                raise ConnectionResetError("the upstream closed the connection without an answer")
+            gathered += data
+            end = head_end(gathered)
+            if end >= 0:
+                self.unread(bytes(gathered[end:]))
+                return parse_head(bytes(gathered[:end]))
+
+    def close(self) -> None:
+        """Close at once. What was not sent is dropped, so the upstream never takes half a request for a whole one."""
+        if self._transport is not None:
+            self._transport.abort()
