@@ -49,7 +49,7 @@ lint: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/web sw/node_modules/.complete #
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m importlinter.cli lint --no-logo
+	$(VENV)/bin/lint-imports --no-logo
 	@$(NPM) run check
 
 format: $(STAMPS)/lint $(STAMPS)/web sw/node_modules/.complete ## Put the code into the house's form

@@ -1,8 +1,10 @@
-"""The judge: *may this request pass, as whom, and if not, what should the caller do next?*
+"""The judge.
 
-:meth:`SessionGuard.judge` reads like the line in ``docs/how-sessions-work.md``. It awaits ports and hands plain values to pure
-functions; it knows nothing of sockets, aiohttp or Google. Identity fails closed: a port that cannot answer leads to a 503, never
-to an anonymous request on a route that needs a session, and on an optional route never to a half-trusted one.
+It answers one question: *may this request pass, as whom, and if not, what should the caller do next?*
+:meth:`SessionGuard.judge` reads like the line in ``docs/how-sessions-work.md``. It awaits ports and hands plain values
+to pure functions; it knows nothing of sockets, aiohttp or Google. Identity fails closed: a port that cannot answer
+leads to a 503, never to an anonymous request on a route that needs a session, and on an optional route never to a
+half-trusted one.
 """
 
 from __future__ import annotations
@@ -154,7 +156,7 @@ def _absent(context: RequestContext) -> Reason:
 
 
 def _revoked(claims: Claims, standing: Standing) -> Reason | None:
-    """The revocation rule: refuse when the user is gone, disabled, or signed in before valid-since (both in seconds)."""
+    """The revocation rule: gone, disabled, or signed in before valid-since (both in whole seconds)."""
     if not standing.exists:
         return reasons.USER_NOT_FOUND
     if standing.disabled:

@@ -105,7 +105,8 @@ PUBLIC_ROUTE = _allow("public_route", "The route is public; no session is looked
 ANONYMOUS = _allow("anonymous", "The route takes visitors without a session.")
 CREDENTIAL_IGNORED = _allow("credential_ignored", "The session was not valid; the route takes visitors without one.")
 
-# ---- challenge: the caller can mend it by signing in -------------------------------------------------------------------
+# ---- challenge: the caller can mend it by signing in
+# -------------------------------------------------------------------
 SIGN_IN_REQUIRED = _challenge("sign_in_required", "Please sign in.", "Sign in to open this page.", bearer_error=None)
 TOKEN_REFRESH_FAILED = _challenge(
     "token_refresh_failed",
@@ -139,7 +140,8 @@ NETWORK_CHANGED = _challenge(
     sign_out=True,
 )
 
-# ---- deny: signing in would not help -----------------------------------------------------------------------------------
+# ---- deny: signing in would not help
+# -----------------------------------------------------------------------------------
 NO_ROUTE = _deny("no_route", 403, "Nothing is published at this address.")
 CREDENTIAL_AMBIGUOUS = _deny(
     "credential_ambiguous", 400, "The request carries more than one credential.", bearer_error="invalid_request"
@@ -176,7 +178,7 @@ UPSTREAM_UNREACHABLE = _deny(
 UPSTREAM_TIMEOUT = _deny(
     "upstream_timeout", 504, "The application took too long.", "Try again in a moment.", level=Level.ERROR
 )
-UPSTREAM_PROTOCOL = _deny(
-    "upstream_protocol", 502, "The application's answer cannot be passed on.", level=Level.ERROR
+UPSTREAM_PROTOCOL = _deny("upstream_protocol", 502, "The application's answer cannot be passed on.", level=Level.ERROR)
+INTERNAL = _deny(
+    "internal", 500, "The gateway failed.", "Try again; the gateway's log has the cause.", level=Level.ERROR
 )
-INTERNAL = _deny("internal", 500, "The gateway failed.", "Try again; the gateway's log has the cause.", level=Level.ERROR)

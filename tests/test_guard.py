@@ -90,7 +90,7 @@ def guard(world: World, **options: Any) -> SessionGuard:
 
 def context(
     path: str, *, method: str = "GET", token: str | None = "a.b.c", peer: str = CLIENT, **headers: str
-) -> RequestContext:  # noqa: S107 - no password
+) -> RequestContext:
     lines = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     if token is not None:
         lines.append((b"Authorization", b"Bearer " + token.encode()))
@@ -155,7 +155,7 @@ AUTH = CLAIMS.auth_time
 
 REFUSALS: list[tuple[str, dict[str, Any], dict[str, Any], reasons.Reason]] = [
     ("no credential", {"token": None}, {}, reasons.SIGN_IN_REQUIRED),
-    ("renewal failed", {"token": None, "X_Gateway_Fetch": "mode=navigate, token=failed"}, {}, reasons.TOKEN_REFRESH_FAILED),
+    ("renewal failed", {"token": None, "X_Gateway_Fetch": "mode=cors, token=failed"}, {}, reasons.TOKEN_REFRESH_FAILED),
     ("other note", {"token": None, "X_Gateway_Fetch": "mode=navigate, nottoken=failed"}, {}, reasons.SIGN_IN_REQUIRED),
     ("not bearer", {"token": None, "Authorization": "Basic eDp5"}, {}, reasons.CREDENTIAL_UNSUPPORTED),
     ("two credentials", {"Authorization": "Bearer d.e.f"}, {}, reasons.CREDENTIAL_AMBIGUOUS),

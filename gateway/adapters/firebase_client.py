@@ -1,15 +1,15 @@
-"""The part of the account directory that knows firebase-admin: slow to import and synchronous, so used late and in
-threads.
+"""The part of the account directory that knows firebase-admin: slow to import and synchronous, used late, in threads.
 
-firebase-admin has no public way to name another account service but an environment variable that also switches off
-the verification of tokens in the whole process. So the address is set inside its client here, after a check that its
-inside is still what we know; when it is not, the gateway does not start.
+firebase-admin has no public way to name another account service but an environment variable that also switches off the
+verification of tokens in the whole process. So the address is set inside its client here, after a check that its inside
+is still what we know; when it is not, the gateway does not start.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import threading
 from typing import Any, Final
 
 import firebase_admin
@@ -17,7 +17,6 @@ import google.auth.credentials
 import google.auth.exceptions
 import requests
 import requests.adapters
-from firebase_admin import _auth_client as _client_module
 from firebase_admin import auth, credentials, exceptions
 from urllib3.util.retry import Retry
 
@@ -26,13 +25,13 @@ from gateway.errors import ConfigError
 
 GOOGLE_ENDPOINT: Final = "https://identitytoolkit.googleapis.com"
 EMULATOR_VARIABLE: Final = "FIREBASE_AUTH_EMULATOR_HOST"
+ADC_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 
 REQUEST_TIMEOUT: Final = 4.0
 """Seconds, for connecting and for each read. Google answers a batch in a tenth of one."""
 
 _CONNECT_RETRIES: Final = 1
-"""A kept connection that the service has closed meanwhile is opened once more; everything else is the caller's to
-repeat."""
+"""For a kept connection that the service has closed meanwhile; everything else is the caller's to repeat."""
 
 _names = itertools.count(1)
 
@@ -54,9 +53,11 @@ class _FixedToken(google.auth.credentials.Credentials):
         super().__init__()  # type: ignore[no-untyped-call] # google-auth leaves constructors untyped
         self.token = secret
 
-    def refresh(self, request: object) -> None:
+    def refresh(self, request: object) -> None:  # noqa: ARG002 - google-auth names it
         # Called after a 401. Another attempt with the same secret would end the same way.
-        raise google.auth.exceptions.RefreshError("the account service refused the configured secret")
+        raise google.auth.exceptions.RefreshError(  # type: ignore[no-untyped-call] # as above
+            "the account service refused the configured secret"
+        )
 
 
 class FirebaseClients:
@@ -78,10 +79,13 @@ class FirebaseClients:
         options = {"projectId": project, "httpTimeout": REQUEST_TIMEOUT}
         self._app = firebase_admin.initialize_app(credential, options, name=f"session-gateway-{next(_names)}")
         self._clients: dict[str | None, Any] = {}
+        self._lock = threading.Lock()
         try:
             self._client(None)
         except google.auth.exceptions.DefaultCredentialsError:
             self.close()
+            if os.environ.get(ADC_VARIABLE):
+                raise ConfigError(ADC_VARIABLE, "names no usable credentials file", "check the path") from None
             raise ConfigError(
                 where,
                 f"no Google credentials on this machine for project {project}",
@@ -115,15 +119,15 @@ class FirebaseClients:
         self._clients.clear()
         firebase_admin.delete_app(self._app)
 
-    def _client(self, tenant: str | None) -> Any:
-        # Two threads may both build one; the later wins and the other's connection is dropped with it.
-        client = self._clients.get(tenant)
-        if client is None:
-            client = self._clients[tenant] = self._build(tenant)
-        return client
+    def _client(self, tenant: str | None) -> Any:  # noqa: ANN401 - firebase-admin is untyped
+        with self._lock:
+            client = self._clients.get(tenant)
+            if client is None:
+                client = self._clients[tenant] = self._build(tenant)
+            return client
 
-    def _build(self, tenant: str | None) -> Any:
-        client = _client_module.Client(self._app, tenant)
+    def _build(self, tenant: str | None) -> Any:  # noqa: ANN401 - firebase-admin is untyped
+        client = auth.Client(self._app, tenant)
         path = f"/v1/projects/{self._project}" + (f"/tenants/{tenant}" if tenant else "")
         manager = getattr(client, "_user_manager", None)
         session = getattr(getattr(manager, "http_client", None), "session", None)
@@ -144,7 +148,7 @@ class FirebaseClients:
         return client
 
 
-def _record(user: Any) -> AccountRecord:
+def _record(user: Any) -> AccountRecord:  # noqa: ANN401 - firebase-admin is untyped
     disabled, milliseconds = user.disabled, user.tokens_valid_after_timestamp
     if not isinstance(disabled, bool) or not isinstance(milliseconds, int):
         raise ValueError("an account record of another shape")  # noqa: TRY004 - a fault of the answer, as the others
@@ -157,6 +161,8 @@ def describe(error: Exception) -> str:
         status = getattr(error.http_response, "status_code", None)
         cause = type(error.cause).__name__ if error.cause is not None else type(error).__name__
         return f"{error.code}, status {status}" if status is not None else f"{error.code} ({cause})"
+    if isinstance(error, google.auth.exceptions.TransportError):
+        return "the service that issues our own access token cannot be reached"
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
         return f"the credentials were refused ({type(error).__name__})"
     return f"an answer that cannot be read ({type(error).__name__})"

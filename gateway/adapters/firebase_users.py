@@ -9,7 +9,6 @@ user".
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ WORKERS: Final = 4
 CALL_DEADLINE: Final = 10.0
 """Seconds for one call in all: a service that drips its answer would never run into the timeout of a single read."""
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -88,7 +86,7 @@ class FirebaseDirectory:
         self._describe, self._clients = _connect(project, credentials, endpoint, where)
         self._target: Final = endpoint or "Google"
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="accounts")
-        self._closed = False
+        self._closed = asyncio.Event()
 
     async def look_up(self, tenant: str | None, uids: Sequence[str]) -> Mapping[str, AccountRecord]:
         """Records of at most 100 users by uid; absent users are absent from the answer.
@@ -111,18 +109,28 @@ class FirebaseDirectory:
 
     async def close(self) -> None:
         """Let go of threads and connections; calls that have not begun fail."""
-        if self._closed:
+        if self._closed.is_set():
             return
-        self._closed = True
+        self._closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._clients.close()
 
-    async def _call(self, call: Callable[[], _T]) -> _T: if self._closed: raise RevocationUnavailable("the account
-    directory is closed") try: async with asyncio.timeout(CALL_DEADLINE): return await
-    asyncio.get_running_loop().run_in_executor(self._pool, call) except TimeoutError: text = f"no answer within
-    {CALL_DEADLINE:g} seconds" except Exception as error:  # noqa: BLE001 - firebase-admin raises what its libraries
-    raise; all of it fails closed _log.debug("account service", exc_info=error) text = self._describe(error) raise
-    RevocationUnavailable(f"the account service of {self._target} failed: {text}")
+    async def _call(self, call: Callable[[], _T]) -> _T:
+        if self._closed.is_set():
+            raise RevocationUnavailable("the account directory is closed")
+        try:
+            async with asyncio.timeout(CALL_DEADLINE):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        except TimeoutError:
+            text = f"no answer within {CALL_DEADLINE:g} seconds"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() or not self._closed.is_set():
+                raise
+            text = "it was closed meanwhile"  # the pool cancelled the call, nobody cancelled us
+        except Exception as error:  # noqa: BLE001 - whatever firebase-admin's libraries raise, it fails closed
+            text = self._describe(error)
+        raise RevocationUnavailable(f"the account service of {self._target} failed: {text}")
 
 
 def _connect(
@@ -146,7 +154,7 @@ def _connect(
                 credential = Certificate(str(path))
             except OSError as error:
                 raise ConfigError(where, f"cannot read {path}: {error.strerror}", hint) from None
-            except ValueError:
+            except (ValueError, AttributeError):
                 # The library's text may quote the file.
                 raise ConfigError(where, f"{path} is not a service account's key file", hint) from None
     return describe, FirebaseClients(project, credential, endpoint, where)

@@ -54,14 +54,26 @@ def _hints(loaded: Loaded) -> list[Row]:
     config = loaded.config
     rows: list[Row] = []
     if not config.firebase.api_key:
-        rows.append(("login page", False, "firebase.api_key is empty: the login page and the worker cannot sign anybody in"))
+        rows.append(
+            ("login page", False, "firebase.api_key is empty: the login page and the worker cannot sign anybody in")
+        )
     if config.firebase.credentials == "none" and config.firebase.emulator is None:
-        rows.append(("revocation", False, "firebase.credentials is none: revoked and disabled users pass until their token expires"))
+        rows.append(
+            (
+                "revocation",
+                False,
+                "firebase.credentials is none: revoked and disabled users pass until their token expires",
+            )
+        )
     if config.firebase.emulator is not None:
         rows.append(("mode", False, f"development: firebase.emulator is {config.firebase.emulator}"))
     if not config.listen.public.is_loopback and not config.listen.trusted_proxies:
         rows.append(
-            ("client address", False, "listen.trusted_proxies is empty: behind a load balancer every client would have its address")
+            (
+                "client address",
+                False,
+                "listen.trusted_proxies is empty: behind a load balancer every client would have its address",
+            )
         )
     return rows
 
@@ -90,7 +102,9 @@ async def _probe(loaded: Loaded) -> list[Row]:
 def _values(loaded: Loaded) -> Table:
     table = Table("key", "value", "from", box=None, pad_edge=False)
     for path, value in _flat(msgspec.to_builtins(loaded.config, enc_hook=encode), "$"):
-        table.add_row(Text(path), Text(json.dumps(value, ensure_ascii=False)), Text(loaded.origins.get(path, "default")))
+        table.add_row(
+            Text(path), Text(json.dumps(value, ensure_ascii=False)), Text(loaded.origins.get(path, "default"))
+        )
     return table
 
 

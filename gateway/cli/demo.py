@@ -1,7 +1,7 @@
 """``gateway demo``: gateway, identity provider and a sample backend on one machine, with nothing to set up.
 
-Everything here listens on loopback. The one liberty the demo takes is :class:`gateway.demo.network.DemoNetwork`: it pretends that this
-machine sits somewhere on the Internet, so that a change of network can be shown.
+Everything here listens on loopback. The one liberty the demo takes is :class:`gateway.demo.network.DemoNetwork`: it
+pretends that this machine sits somewhere on the Internet, so that a change of network can be shown.
 """
 
 from __future__ import annotations
@@ -119,7 +119,12 @@ def demo_settings(port: int, provider_url: str, backend_url: str) -> dict[str, A
             {"name": "echo", "match": {"path": "/ws"}, "auth": "optional"},
             # Reachable while challenged, or nobody could travel home again.
             {"name": "network", "match": {"path": "/demo/network"}, "auth": "optional"},
-            {"name": "api", "match": {"path": "/api/**"}, "unauthenticated": "401", "identity": {"groups_claim": "roles"}},
+            {
+                "name": "api",
+                "match": {"path": "/api/**"},
+                "unauthenticated": "401",
+                "identity": {"groups_claim": "roles"},
+            },
             {"name": "app", "match": {"path": "/**"}, "identity": {"groups_claim": "roles"}},
         ],
     }
@@ -151,7 +156,13 @@ def _line(console: Console, event: DecisionEvent) -> str:
     line = "  " + text_line(event)
     if not console.is_terminal or console.no_color:
         return line
-    outcome = "allow" if isinstance(event.decision, Allow) else "challenge" if isinstance(event.decision, Challenge) else "deny"
+    outcome = (
+        "allow"
+        if isinstance(event.decision, Allow)
+        else "challenge"
+        if isinstance(event.decision, Challenge)
+        else "deny"
+    )
     with console.capture() as capture:
         console.print(Text(line, style=_STYLES[outcome]), end="")
     return capture.get()

@@ -1,7 +1,7 @@
 """``gateway explain``: the line one described request would walk, with each step's answer.
 
-With ``--token-file`` the token is verified for real, certificates fetched and the account looked up. With ``--claims`` the claims
-are judged as if a token with them had verified, and nothing leaves this machine.
+With ``--token-file`` the token is verified for real, certificates fetched and the account looked up. With ``--claims``
+the claims are judged as if a token with them had verified, and nothing leaves this machine.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def _read_token(path: Path | None) -> str | None:
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text("ascii")
     except (OSError, UnicodeDecodeError):
-        raise ConfigError("--token-file", f"{path} cannot be read as ASCII text", "it should hold one ID token") from None
+        raise ConfigError(
+            "--token-file", f"{path} cannot be read as ASCII text", "it should hold one ID token"
+        ) from None
     return text.strip()
 
 
@@ -152,5 +154,7 @@ def _context(url: str, method: str, ip: str | None, headers: Sequence[str], toke
 def _print(trail: Trail, answer: str, *, ok: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for step in trail.steps:
-        console.print(Text.assemble(("✓ " if step.ok else "✗ ", "green" if step.ok else "red"), f"{step.name:<12}{step.answer}"))
+        console.print(
+            Text.assemble(("✓ " if step.ok else "✗ ", "green" if step.ok else "red"), f"{step.name:<12}{step.answer}")
+        )
     console.print(Text.assemble(("→ ", "bold"), (answer, "bold green" if ok else "bold red")))

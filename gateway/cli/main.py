@@ -1,7 +1,7 @@
 """The command table. Each command lives in a module of its own and is imported only when it runs.
 
-Exit status: 0 done, 1 the answer is no (``explain`` refused, ``check`` found a fault that may mend itself), 2 the operator has
-something to mend.
+Exit status: 0 done, 1 the answer is no (``explain`` refused, ``check`` found a fault that may mend itself), 2 the
+operator has something to mend.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ ConfigFile = Annotated[Path | None, Parameter(name=["--config", "-c"])]
 
 @app.command
 def demo(
-    *, port: int = 8080, provider_port: int = 9099, database: Path | None = None, memory: bool = False, plain: bool = False
+    *,
+    port: int = 8080,
+    provider_port: int = 9099,
+    database: Path | None = None,
+    memory: bool = False,
+    plain: bool = False,
 ) -> None:
     """Run everything on this machine: gateway, identity provider and a sample application.
 

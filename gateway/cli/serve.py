@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries are ours to report
 
 
-def run(main: Any) -> None:
+def run(main: Coroutine[None, None, None]) -> None:
     """Run a coroutine on uvloop where it is installed, else on asyncio's own loop."""
     try:
         import uvloop
@@ -79,7 +80,9 @@ async def _serve(loaded: Loaded, *, dev: bool) -> None:
             )
             await provider.start()
             stack.push_async_callback(provider.close)
-            _log.warning("development: the embedded identity provider is at %s; never use this for real users", provider.url)
+            _log.warning(
+                "development: the embedded identity provider is at %s; never use this for real users", provider.url
+            )
         gateway = Gateway(loaded)
         stack.push_async_callback(gateway.close)
         await gateway.start()

@@ -91,7 +91,9 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(str(path), "there is no such file", "gateway serve --config FILE names it") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+        raise ConfigError(
+            str(path), f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
+        ) from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -135,7 +137,9 @@ def _from_text(dotted: str, text: str, name: str) -> object:
         try:
             return tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            raise ConfigError(name, "is not a TOML value", 'a list is written ["a", "b"], a switch true or false') from None
+            raise ConfigError(
+                name, "is not a TOML value", 'a list is written ["a", "b"], a switch true or false'
+            ) from None
     return text
 
 
@@ -215,4 +219,6 @@ def _resolve(value: Any, path: str, environment: Mapping[str, str], directory: P
         with (directory / name).open("rb") as file:
             return file.read(_MAX_REFERENCED_FILE).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise ConfigError(path, f"the file {name} cannot be read as text", "check the path and its permissions") from None
+        raise ConfigError(
+            path, f"the file {name} cannot be read as text", "check the path and its permissions"
+        ) from None

@@ -1,9 +1,9 @@
 """What must fit together between the keys of a configuration.
 
-The rule this file obeys: *a development identity provider and a production gateway never meet.* ``firebase.emulator`` is the
-one switch for development; it takes a loopback address only, and without it every endpoint is reached over https or
-loopback, ``FIREBASE_AUTH_EMULATOR_HOST`` must not be set (firebase-admin would then check nothing), and keys that bear the embedded
-provider's mark are refused by the verifier.
+The rule this file obeys: *a development identity provider and a production gateway never meet.* ``firebase.emulator``
+is the one switch for development; it takes a loopback address only, and without it every endpoint is reached over https
+or loopback, ``FIREBASE_AUTH_EMULATOR_HOST`` must not be set (firebase-admin would then check nothing), and keys that
+bear the embedded provider's mark are refused by the verifier.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def check_rules(config: Config, environment: Mapping[str, str]) -> None:
 def _check_firebase(config: Config, environment: Mapping[str, str]) -> None:
     firebase = config.firebase
     if not firebase.project_id or not firebase.project_id.isascii() or any(c in firebase.project_id for c in "/ \t"):
-        raise ConfigError("$.firebase.project_id", "is not a project id", "the id, not the name, from the project's settings")
+        raise ConfigError(
+            "$.firebase.project_id", "is not a project id", "the id, not the name, from the project's settings"
+        )
     if firebase.clock_skew > MAX_SKEW:
         raise ConfigError("$.firebase.clock_skew", f"is more than {MAX_SKEW} seconds", "mend the clock instead")
     if firebase.credentials not in {"adc", "none"} and not firebase.credentials.startswith("file:"):
@@ -45,7 +47,9 @@ def _check_firebase(config: Config, environment: Mapping[str, str]) -> None:
         raise ConfigError("$.revocation.max_staleness", f"is less than {_MIN_STALENESS} seconds")
     if firebase.emulator is not None:
         if not firebase.emulator.is_loopback:
-            raise ConfigError("$.firebase.emulator", "is not a loopback address", "development providers stay on this machine")
+            raise ConfigError(
+                "$.firebase.emulator", "is not a loopback address", "development providers stay on this machine"
+            )
         return
     if environment.get(EMULATOR_VARIABLE):
         raise ConfigError(
@@ -85,12 +89,16 @@ def _check_upstreams(config: Config) -> None:
         for position, url in enumerate(upstream.urls):
             if url.count("/") > 2:  # noqa: PLR2004 - the two of "//"
                 raise ConfigError(
-                    f"{where}.urls[{position}]", "holds a path", "the target is forwarded as it came; name the host only"
+                    f"{where}.urls[{position}]",
+                    "holds a path",
+                    "the target is forwarded as it came; name the host only",
                 )
             if url.host in {"169.254.169.254", "metadata.google.internal", "fd00:ec2::254"}:
                 raise ConfigError(f"{where}.urls[{position}]", "is a cloud metadata service", "name your application")
     if not config.upstream:
-        raise ConfigError("$.upstream", "names no backend", '[[upstream]] with name = "app" and urls = ["http://127.0.0.1:3000"]')
+        raise ConfigError(
+            "$.upstream", "names no backend", '[[upstream]] with name = "app" and urls = ["http://127.0.0.1:3000"]'
+        )
     if not config.route:
         raise ConfigError(
             "$.route", "names no route, so everything would be denied", '[[route]] with match = { path = "/**" }'
@@ -110,7 +118,9 @@ def policy_routes(config: Config) -> RouteTable:
         upstream = route.upstream or (upstreams[0] if len(upstreams) == 1 else "")
         if upstream not in upstreams:
             raise ConfigError(
-                f"{where}.upstream", f"{upstream!r} is not the name of an upstream", f"known: {', '.join(upstreams) or 'none'}"
+                f"{where}.upstream",
+                f"{upstream!r} is not the name of an upstream",
+                f"known: {', '.join(upstreams) or 'none'}",
             )
         name = route.name or f"route-{index + 1}"
         if name in names:

@@ -33,7 +33,7 @@ class Seconds(float):
 
 
 class HostPort(str):
-    """An address to listen on or connect to. Written ``"127.0.0.1:8080"`` or ``"[::1]:8080"``; port 0 means any free one."""
+    """An address to listen on or connect to, as ``"127.0.0.1:8080"`` or ``"[::1]:8080"``; port 0 is any free one."""
 
     __slots__ = ()
 

@@ -3,9 +3,9 @@
 The rule this file obeys: **nobody is believed by default.** The client is the socket's peer. Only when that peer lies
 in the operator's list (``listen.trusted_proxies``, empty by default) is the address that *it* reported looked at, and
 so on from the right end of the chain to the left, until an address is reached that is not trusted: that one is the
-client (uvicorn's ``ProxyHeadersMiddleware`` walks the same way). Entries left of it were written by the client and are never
-read, so a forged prefix changes nothing and does not have to be well-formed. A malformed entry *at a place that we must
-believe* is an error of the trusted chain and refuses the request, rather than guessing an address.
+client (uvicorn's ``ProxyHeadersMiddleware`` walks the same way). Entries left of it were written by the client and are
+never read, so a forged prefix changes nothing and does not have to be well-formed. A malformed entry *at a place that
+we must believe* is an error of the trusted chain and refuses the request, rather than guessing an address.
 
 Addresses are compared as addresses: IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is the IPv4 address, a zone id
 (RFC 4007) is dropped, leading zeros are malformed.
@@ -25,7 +25,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_HOPS: Final = 32
-"""Entries of a forwarded chain that are read at most. Real chains have fewer than ten; the bound keeps the walk cheap."""
+"""Entries of a forwarded chain that are read at most. Real chains have fewer than ten."""
 
 
 def parse_address(text: str) -> IPAddress | None:
@@ -109,7 +109,7 @@ class AddressResolver:
         return current
 
     def scheme(self, peer: str, headers: Headers, connection: str) -> str:
-        """``http`` or ``https`` as the client used it: ``X-Forwarded-Proto`` of a trusted peer, else the connection's."""
+        """``http`` or ``https``: ``X-Forwarded-Proto`` of a trusted peer, else the connection's own."""
         if self._trusted and self.trusts(parse_address(peer)):
             forwarded = headers.one(b"x-forwarded-proto")
             if forwarded is not None and forwarded.lower() in {"http", "https"}:

@@ -1,9 +1,9 @@
 """Exactly one bearer credential, or none.
 
-The rule this file obeys (``threats.md`` row 12, RFC 6750 section 2.1, RFC 9110 section 11.6.2): a credential is taken from
-the ``Authorization`` field alone, never from a query or body; the field stands once; its value is ``Bearer``, one space and
-one token in the ``b64token`` alphabet that our tokens use. More than one credential is refused rather than one of them
-chosen, since a backend might choose the other.
+The rule this file obeys (``threats.md`` row 12, RFC 6750 section 2.1, RFC 9110 section 11.6.2): a credential is taken
+from the ``Authorization`` field alone, never from a query or body; the field stands once; its value is ``Bearer``, one
+space and one token in the ``b64token`` alphabet that our tokens use. More than one credential is refused rather than
+one of them chosen, since a backend might choose the other.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9\-._~+/]+=*)",
 def find_credential(headers: Headers) -> str | Reason | None:
     """The bearer token of a request.
 
-    :returns: the token as text; a :class:`Reason` (``credential_ambiguous`` or ``credential_unsupported``) when the field
-        is there but is not exactly one bearer token; None when there is no such field.
+    :returns: the token as text; a :class:`Reason` (``credential_ambiguous`` or ``credential_unsupported``) when the
+        field is there but is not exactly one bearer token; None when there is no such field.
     """
     values = headers.all(b"authorization")
     if not values:

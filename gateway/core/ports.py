@@ -1,7 +1,7 @@
 """What the judgement needs from the outside world. Each port has one or more adapters; ``wiring`` chooses.
 
-Every port that can fail raises a :class:`~gateway.errors.DependencyError`, and the guard turns that into a 503: identity
-fails closed.
+Every port that can fail raises a :class:`~gateway.errors.DependencyError`, and the guard turns that into a 503:
+identity fails closed.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class SignInHook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecisionEvent:
-    """One decision, for the log. Holds no header value and no token; ``micros`` is the judgement's time in microseconds."""
+    """One decision, for the log; no header value and no token. ``micros``: the judgement's time in microseconds."""
 
     at: float
     request_id: str

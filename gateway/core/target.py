@@ -32,8 +32,8 @@ from gateway.errors import RequestError
 MAX_TARGET_LENGTH: Final = 8_190
 """Bytes; the usual limit of web servers (Apache's and aiohttp's request line)."""
 
-# Visible ASCII without what RFC 3986 never allows raw in a path or query and backends treat differently: " # < > \ ^ ` { | }
-# Browsers do send | ^ ` { } raw in a query (WHATWG URL), so those are refused in the path only.
+# Visible ASCII without what RFC 3986 never allows raw in a path or query and backends treat differently: " # < > \ ^ `
+# { | } Browsers do send | ^ ` { } raw in a query (WHATWG URL), so those are refused in the path only.
 _PATH: Final = re.compile(r"/[!$%&'()*+,\-./0-9:;=@A-Z_a-z~\[\]|]*", re.ASCII)
 _QUERY: Final = re.compile(r"[!-\"$-~]*", re.ASCII)
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -107,7 +107,13 @@ def _readings(path: str) -> tuple[str, ...]:
     """
     variants = {
         lenient
-        for lenient in (_without_parameters(path), _without_trailing(path), path.casefold(), _compatible(path), _twice(path))
+        for lenient in (
+            _without_parameters(path),
+            _without_trailing(path),
+            path.casefold(),
+            _compatible(path),
+            _twice(path),
+        )
         if lenient != path
     }
     everything = _without_trailing(_without_parameters(_compatible(_twice(path)))).casefold()

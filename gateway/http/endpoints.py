@@ -37,7 +37,23 @@ _REVALIDATE: Final = "no-cache"
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 
 STANDARD_CLAIMS: Final = frozenset(
-    "iss aud sub exp iat nbf jti auth_time user_id firebase email email_verified phone_number name picture".split()
+    {
+        "iss",
+        "aud",
+        "sub",
+        "exp",
+        "iat",
+        "nbf",
+        "jti",
+        "auth_time",
+        "user_id",
+        "firebase",
+        "email",
+        "email_verified",
+        "phone_number",
+        "name",
+        "picture",
+    }
 )
 """Claims that Firebase itself writes into an ID token; the others are the project's own."""
 

@@ -73,9 +73,10 @@ def page_headers(*, connect: Sequence[str] = (), framed: bool = False) -> list[t
     :param framed: whether pages of the same site may frame it, which only error pages allow.
     """
     ancestors = "'self'" if framed else "'none'"
+    sources = " ".join(("'self'", *connect))
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-        f"connect-src {' '.join(("'self'", *connect))}; worker-src 'self'; "
+        f"connect-src {sources}; worker-src 'self'; "
         f"frame-ancestors {ancestors}; base-uri 'none'; form-action 'self'"
     )
     return [

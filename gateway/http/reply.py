@@ -38,7 +38,7 @@ _MAX_ENCODED_RETURN: Final = 6_000
 """Bytes of the percent-encoded return path; the login address must fit into a request line of 8 KB."""
 
 _RETRYABLE: Final = frozenset({502, 503, 504})
-_QUOTABLE: Final = re.compile(r'[^ !#-\[\]-~]')  # RFC 6750 section 3: what error_description may not hold
+_QUOTABLE: Final = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750 section 3: what error_description may not hold
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,3 +4,10 @@ It speaks the wire protocol of Google's Identity Toolkit and Secure Token servic
 Admin SDKs and plain REST clients of an Auth emulator work against it, and it differs from an emulator where security
 asks for it: real RS256 signatures and certificates, hashed passwords, refresh tokens that die.
 """
+
+from __future__ import annotations
+
+from gateway.idp.codes import Mail, Mailbox
+from gateway.idp.provider import IdentityProvider, ProviderSettings
+
+__all__ = ["IdentityProvider", "Mail", "Mailbox", "ProviderSettings"]

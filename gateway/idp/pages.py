@@ -99,11 +99,14 @@ async def _act(realm: Realm, call: Call, *, wants_page: bool) -> Answer:
         await oob.reset_password(realm, _redeeming(call, newPassword=password))
     else:
         await oob.apply_code(realm, _redeeming(call))
-    if onward is not None:
-        return Answer(303, location=onward)
     title, text = _done(record)
+    posted = "newPassword" in call.fields
+    if onward is not None and not (wants_page and posted):
+        return Answer(303, location=onward)
     if wants_page:
-        return Answer(200, page=_page(title, f'<p role="status">{escape(text)}</p>'))
+        # The policy's form-action keeps a posted form from being redirected to another origin: a person follows a link.
+        link = f'<p><a href="{escape(onward)}">Continue</a></p>' if onward is not None else ""
+        return Answer(200, page=_page(title, f'<p role="status">{escape(text)}</p>{link}'))
     return Answer(200, body={"authEmulator": {"success": text, "email": record.email}})
 
 

@@ -1,8 +1,8 @@
 """The decision log: one line per decision, as JSON or for people.
 
-The rule this file obeys (``threats.md`` rows 20 and 21): a line holds reason ids, names from the configuration, the decoded path
-without its query, an address and a pseudonym of the user. It never holds a token, a header value or a query. Control characters
-are escaped and long values cut, so that no request can write a line of its own.
+The rule this file obeys (``threats.md`` rows 20 and 21): a line holds reason ids, names from the configuration, the
+decoded path without its query, an address and a pseudonym of the user. It never holds a token, a header value or a
+query. Control characters are escaped and long values cut, so that no request can write a line of its own.
 
 ``record`` only appends to a queue. Formatting and writing happen later, in batches, off the request's path; when the
 reader of the log is too slow, lines are dropped and counted rather than requests delayed.

@@ -1,8 +1,8 @@
 """The admin listener: is the process alive, and is it ready for traffic.
 
-``/healthz`` (also ``/ping``) answers as long as the event loop turns. ``/readyz`` (also ``/ready``) asks every named check and
-answers 503 with the failing ones while one fails. Neither is served on the public listener, so no request there can be let
-through for looking like a health check (CVE-2026-34457).
+``/healthz`` (also ``/ping``) answers as long as the event loop turns. ``/readyz`` (also ``/ready``) asks every named
+check and answers 503 with the failing ones while one fails. Neither is served on the public listener, so no request
+there can be let through for looking like a health check (CVE-2026-34457).
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The sign-in's address against the request's: same network, another one, or no telling.
 
-The rule this file obeys (``signInIpAddress`` as Google's blocking-functions page proposes it, with the published sample's
-inverted condition put right): a session that shows up on another network than the one it was begun on is asked to sign in
-again. Since honest people move, change address families and sit behind address translation, three things are settled:
+The rule this file obeys (``signInIpAddress`` as Google's blocking-functions page proposes it, with the published
+sample's inverted condition put right): a session that shows up on another network than the one it was begun on is asked
+to sign in again. Since honest people move, change address families and sit behind address translation, three things are
+settled:
 
 1. *Networks are compared, not addresses.* Within one IPv4 /24 or one IPv6 /64 nothing has changed: providers hand out
    addresses from such blocks, and IPv6 privacy addresses (RFC 8981) change daily inside one /64.
-2. *Families are not compared.* The same device alternates between IPv4 and IPv6 (RFC 8305), and Google may have seen the one
-   where we see the other. The answer is then ``unknown``, never ``moved``.
+2. *Families are not compared.* The same device alternates between IPv4 and IPv6 (RFC 8305), and Google may have seen
+   the one where we see the other. The answer is then ``unknown``, never ``moved``.
 3. *Private addresses are not compared.* Behind a NAT, Google sees the public side and we may see the inner one
    (RFC 1918, RFC 6598, RFC 4193, loopback, link-local). Also ``unknown``.
 
@@ -105,7 +106,8 @@ def compare(sign_in: object, request: IPAddress | None, *, exact: bool = False) 
     """How the request's address stands to the sign-in's.
 
     :param sign_in: the ``signInIpAddress`` claim as the token has it; anything that is not exactly one address is
-        ``unknown``, like an absent claim: the claim is in a signed token, so it is malformed by mistake, not by forgery.
+        ``unknown``, like an absent claim: the claim is in a signed token, so it is malformed by mistake, not by
+        forgery.
     :param exact: the very same address is demanded (``pinned``), private ones included.
     """
     claimed = parse_address(sign_in) if isinstance(sign_in, str) else None

@@ -1,9 +1,9 @@
 """Which rules apply to a request: routes in order, the first match wins, nothing matched is denied.
 
-A pattern is matched against the *decoded* path of a target that has only one reading (:mod:`gateway.core.target`), never
-against the query. ``*`` stands for any run of characters within a segment, a last ``/**`` for the path itself and everything
-below it. There are no regular expressions: two advisories of 2025 and 2026 came from patterns that matched a little
-more than their authors thought (CVE-2025-54576, CVE-2026-41059).
+A pattern is matched against the *decoded* path of a target that has only one reading (:mod:`gateway.core.target`),
+never against the query. ``*`` stands for any run of characters within a segment, a last ``/**`` for the path itself and
+everything below it. There are no regular expressions: two advisories of 2025 and 2026 came from patterns that matched a
+little more than their authors thought (CVE-2025-54576, CVE-2026-41059).
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class RouteTable:
                 other = self._first(method, host, reading)
                 if other is not None and other is not route and _STRICTNESS[other.auth] > _STRICTNESS[route.auth]:
                     raise RequestError(
-                        reasons.TARGET_AMBIGUOUS, f"the path could also be read as one of the stricter route {other.name}"
+                        reasons.TARGET_AMBIGUOUS,
+                        f"the path could also be read as one of the stricter route {other.name}",
                     )
         return route
 

@@ -14,6 +14,8 @@ from gateway.proxy.answer import AnswerHead, head_end, parse_head
 
 HIGH_WATER: Final = 262_144
 """Bytes buffered before reading pauses: the most that asyncio reads at once."""
+FLUSH_TIME: Final = 5.0
+"""Seconds that the last bytes of a tunnel get to reach an upstream that reads slowly."""
 MAX_INTERIM: Final = 16
 """Interim answers taken before a final one; an endless row of them would hold the client for ever."""
 
@@ -167,3 +169,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Close at once. What was not sent is dropped, so the upstream never takes half a request for a whole one."""
         if self._transport is not None:
             self._transport.abort()
+
+    def finish(self) -> None:
+        """Close after what was written has gone out, or after :data:`FLUSH_TIME` at the latest."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+            asyncio.get_running_loop().call_later(FLUSH_TIME, self._transport.abort)

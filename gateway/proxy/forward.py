@@ -124,7 +124,7 @@ async def forward(request: web.BaseRequest, exchange: Exchange, upstream: Upstre
         return await Transfer(request, exchange, upstream, connection).run()
 
 
-class _Stale(Exception):  # noqa: N818 - a signal to try again, not an error
+class _Stale(Exception):
     """A reused connection was dead before the upstream can have seen the request."""
 
 
@@ -387,6 +387,7 @@ class Transfer:
 
 
 def head_bytes(head: AnswerHead, fields: Fields) -> bytes:
+    """Status line and fields of an answer as they go to the client."""
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, _field_bytes(fields))
 
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.forward import Exchange, Relayed, Transfer, head_bytes, request_head
@@ -94,12 +94,17 @@ async def tunnel(request: web.BaseRequest, exchange: Exchange, upstream: Upstrea
         except OSError as error:
             raise UpstreamUnreachable(f"upstream {upstream.name}: the connection broke") from error
         if head.status != _SWITCHING:
-            return await Transfer(request, exchange, upstream, connection).relay_refusal(head)
+            response = await Transfer(request, exchange, upstream, connection).relay_refusal(head)
+            connection.close()
+            return response
         _check_accepted(exchange, head)
         await _splice(request, exchange, head, connection)
-        return Relayed(_SWITCHING, keep_alive=False)
-    finally:
+    except (UpstreamError, ConnectionError):
         connection.close()
+        raise
+    finally:
+        connection.finish()
+    return Relayed(_SWITCHING, keep_alive=False)
 
 
 def _check_accepted(exchange: Exchange, head: AnswerHead) -> None:

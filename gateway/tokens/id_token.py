@@ -3,21 +3,21 @@
 The rules this file obeys, from Google's page "Verify ID tokens using a third-party JWT library" and ``threats.md`` rows
 8 to 11; each is one line of :func:`read_claims`:
 
-=============  ==============================================================================================================
+=============  =======================================================================================================
 claim          must be
-=============  ==============================================================================================================
+=============  =======================================================================================================
 ``iss``        exactly ``https://securetoken.google.com/<project>``: no prefix, other scheme, case or list
 ``aud``        exactly the project id, as one string
 ``sub``        1 to 128 visible ASCII characters; equal to ``user_id`` where that stands
 ``exp``        a finite number, in the future. No leniency: clients renew five minutes ahead, so none is needed
 ``iat``        a finite number, not in the future by more than the skew
-``auth_time``  likewise. Google's page demands it, firebase-admin for Python does not check it; revocation stands on it
+``auth_time``  likewise. Google demands it, firebase-admin for Python does not check it; revocation stands on it
 ``nbf``        where it stands, likewise
 tenant         ``firebase.tenant`` is absent when no tenants are configured, else one of the configured
-=============  ==============================================================================================================
+=============  =======================================================================================================
 
-A genuine token of another kind (custom token, session cookie, blocking-function event) fails ``iss`` or ``aud``; the first two
-are told apart for the log. Booleans are numbers to Python and are not numbers here.
+A genuine token of another kind (custom token, session cookie, blocking-function event) fails ``iss`` or ``aud``; the
+first two are told apart for the log. Booleans are numbers to Python and are not numbers here.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ from gateway.errors import (
 
 ISSUER_PREFIX: Final = "https://securetoken.google.com/"
 SESSION_COOKIE_ISSUER_PREFIX: Final = "https://session.firebase.google.com/"
-CUSTOM_TOKEN_AUDIENCE: Final = (
-    "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
-)
+CUSTOM_AUDIENCE: Final = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
 
 MAX_SUBJECT_LENGTH: Final = 128
 """Characters (firebase-admin, ``validate_uid``)."""
@@ -79,7 +77,7 @@ def read_claims(payload: Mapping[str, Any], rules: IdTokenRules, now: float) -> 
     :param now: wall-clock seconds since the epoch.
     :raises TokenError: the leaf names the first rule that failed.
     """
-    if payload.get("aud") == CUSTOM_TOKEN_AUDIENCE:
+    if payload.get("aud") == CUSTOM_AUDIENCE:
         raise WrongKind("a custom token: exchange it for an ID token first")
     if payload.get("iss") == SESSION_COOKIE_ISSUER_PREFIX + rules.project:
         raise WrongKind("a session cookie presented as a bearer token")
@@ -87,7 +85,11 @@ def read_claims(payload: Mapping[str, Any], rules: IdTokenRules, now: float) -> 
         raise WrongIssuer("iss is not this project's issuer")
     if not _is_exactly(payload.get("aud"), rules.project):
         # A blocking-function event has our issuer and our keys; its audience is the function's URL.
-        raise WrongKind("a blocking-function event") if "event_type" in payload else WrongAudience("aud is not this project")
+        raise (
+            WrongKind("a blocking-function event")
+            if "event_type" in payload
+            else WrongAudience("aud is not this project")
+        )
     expires_at = _seconds(payload, "exp")
     if expires_at <= now:
         raise TokenExpired("exp has passed")

@@ -3,15 +3,15 @@
 The rules this file obeys (RFC 7515 sections 3.1, 4.1.11 and 7.1; RFC 7518 section 3.3; RFC 8725 sections 3.1 to 3.11;
 ``threats.md`` rows 1 to 7):
 
-1. *One spelling.* Three non-empty segments in the base64url alphabet, no padding, no unused bits set: a token that can be
-   respelled can be counted, cached or denied under a name that is not its own.
-2. *The algorithm is ours.* ``alg`` is compared with the string ``RS256`` before anything is looked up; no other verifier is
-   reachable from here, so no key can be used with an algorithm that it was not made for.
+1. *One spelling.* Three non-empty segments in the base64url alphabet, no padding, no unused bits set: a token that can
+   be respelled can be counted, cached or denied under a name that is not its own.
+2. *The algorithm is ours.* ``alg`` is compared with the string ``RS256`` before anything is looked up; no other
+   verifier is reachable from here, so no key can be used with an algorithm that it was not made for.
 3. *The header selects a key by name and does nothing more.* ``kid`` is a dictionary key. ``jku``, ``x5u``, ``jwk``
-   and ``x5c`` are never read. Anything that would change how the bytes are to be understood (``crit``, ``b64``, ``zip``, ``enc``)
-   refuses the token.
-4. *One meaning.* JSON is UTF-8, an object, of bounded depth, with no member twice at any level, no ``NaN`` or infinity, no
-   number beyond what a double holds exactly, no lone surrogate.
+   and ``x5c`` are never read. Anything that would change how the bytes are to be understood (``crit``, ``b64``,
+   ``zip``, ``enc``) refuses the token.
+4. *One meaning.* JSON is UTF-8, an object, of bounded depth, with no member twice at any level, no ``NaN`` or infinity,
+   no number beyond what a double holds exactly, no lone surrogate.
 5. *Size first.* Length is checked before decoding, depth before parsing.
 """
 

@@ -1,15 +1,15 @@
 """Public keys: from Google's X.509 map or a JWK set to key objects, ready to verify.
 
 The rules this file obeys: a key is RSA, has at least 2048 bits and an odd public exponent of at least 3 (RFC 7518
-section 3.3, NIST SP 800-57 part 1 table 2); a ``kid`` names one key; an entry that is no such key is left out, and a document
-without a single usable key is refused as a whole, so that a broken answer never replaces a good key set.
+section 3.3, NIST SP 800-57 part 1 table 2); a ``kid`` names one key; an entry that is no such key is left out, and a
+document without a single usable key is refused as a whole, so that a broken answer never replaces a good key set.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cryptography import x509
@@ -53,7 +53,7 @@ def parse_key_document(body: bytes) -> dict[str, RSAPublicKey]:
     return keys
 
 
-def _keep(keys: dict[str, RSAPublicKey], kid: str, read: Any) -> None:
+def _keep(keys: dict[str, RSAPublicKey], kid: str, read: Callable[[], RSAPublicKey]) -> None:
     try:
         keys[kid] = read()
     except ValueError:

@@ -26,8 +26,8 @@ _MAX_HEADERS: Final = 64
 class IdTokenVerifier:
     """Verifies Firebase ID tokens. Implements :class:`gateway.core.ports.Verifier`.
 
-    ``accept_local_keys`` is the interlock against a development provider: unless it is set, a token whose ``kid`` bears the
-    mark of the embedded provider is refused whatever the key source says.
+    ``accept_local_keys`` is the interlock against a development provider: unless it is set, a token whose ``kid`` bears
+    the mark of the embedded provider is refused whatever the key source says.
     """
 
     __slots__ = ("_accept_local", "_clock", "_headers", "_keys", "_rules")

@@ -44,7 +44,9 @@ def test_each_source_wins_over_the_one_before(tmp_path: Path) -> None:
     """... takes defaults, then the file, then the environment, then flags, and remembers which."""
     path = write(tmp_path, SMALLEST + '[listen]\npublic = "127.0.0.1:1001"\nadmin = "127.0.0.1:1002"\n')
     environment = {"GATEWAY__LISTEN__PUBLIC": "127.0.0.1:2001", "GATEWAY__FIREBASE__API_KEY": "0123"}
-    loaded = load(path, environment=environment, overrides={"listen.public": "127.0.0.1:3001"}, defaults={"login.title": "Acme"})
+    loaded = load(
+        path, environment=environment, overrides={"listen.public": "127.0.0.1:3001"}, defaults={"login.title": "Acme"}
+    )
     assert (loaded.config.listen.public, loaded.config.listen.admin) == ("127.0.0.1:3001", "127.0.0.1:1002")
     assert loaded.config.firebase.api_key == "0123"
     assert loaded.config.login.title == "Acme"
@@ -74,11 +76,11 @@ MISTAKES: list[tuple[str, str, str]] = [
     # text added or replaced, where, part of what or hint
     ('[firebase]\nprojectid = "x"', "$.firebase.projectid", "did you mean project_id?"),
     ('[firebase]\nproject_id = "x"\n[listn]\n', "$.listn", "did you mean listen?"),
-    ('[firebase]\nproject_id = "x"\n[firebase.endpoints]\nidentity = "x"', "$.firebase.endpoints.identity", "did you mean"),
+    ('[firebase]\nproject_id = "x"\n[firebase.endpoints]\nidentity = "x"', "endpoints.identity", "did you mean"),
     ("[firebase]\n", "$.firebase.project_id", "is missing"),
     ('[login]\ntitle = "x"', "$.firebase", "is missing"),
     ("nonsense", "gateway.toml", "is not TOML"),
-    ('[firebase]\nproject_id = 5', "$.firebase.project_id", "expected `str`"),
+    ("[firebase]\nproject_id = 5", "$.firebase.project_id", "expected `str`"),
     ('[firebase]\nproject_id = ""', "$.firebase.project_id", "not a project id"),
     ('[firebase]\nproject_id = "a b"', "$.firebase.project_id", "not a project id"),
     ('[firebase]\nproject_id = "x"\nclock_skew = 3', "$.firebase.clock_skew", "a duration is"),
@@ -86,7 +88,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('[firebase]\nproject_id = "x"\ncredentials = "key.json"', "$.firebase.credentials", "file:PATH"),
     ('[firebase]\nproject_id = "x"\nemulator = "10.0.0.1:9099"', "$.firebase.emulator", "loopback"),
     ('[firebase]\nproject_id = "x"\nemulator = "9099"', "$.firebase.emulator", "host:port"),
-    (SMALLEST + '[firebase.endpoints]\nsecure_token = "http://token.example"', "$.firebase.endpoints.secure_token", "use https"),
+    (SMALLEST + '[firebase.endpoints]\nsecure_token = "http://token.example"', "endpoints.secure_token", "use https"),
     (SMALLEST + '[firebase.endpoints]\nsecure_token = "ftp://x"', "$.firebase.endpoints.secure_token", "http://"),
     (SMALLEST + '[network]\npreset = "strickt"', "$.network.preset", "one of off, monitor, relaxed, strict, pinned"),
     (SMALLEST + '[log]\ndecisions = "xml"', "$.log.decisions", "one of json, text, off"),
@@ -101,7 +103,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     (SMALLEST + '[login]\nreturn_to = ["https://x"]', "$.login.return_to[0]", "start with /"),
     (SMALLEST + '[revocation]\nmax_staleness = "1ms"', "$.revocation.max_staleness", "less than"),
     ('[firebase]\nproject_id = "x"', "$.upstream", "names no backend"),
-    (SMALLEST.split("[[route]]")[0], "$.route", "names no route"),
+    (SMALLEST.split("[[route]]", maxsplit=1)[0], "$.route", "names no route"),
     (SMALLEST.replace("urls = [", "urls = [] # "), "$.upstream[0].urls", "no address"),
     (SMALLEST.replace(":3000", ":3000/app"), "$.upstream[0].urls[0]", "holds a path"),
     (SMALLEST.replace("127.0.0.1:3000", "169.254.169.254"), "$.upstream[0].urls[0]", "metadata"),

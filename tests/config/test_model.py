@@ -15,7 +15,14 @@ def test_every_key_is_explained() -> None:
     for table in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         for field, after in zip(table.body, [*table.body[1:], None], strict=True):
             explained = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            is_table = isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation).strip("'").split("[")[-1].split("]")[0].split(",")[0].split(" |")[0]
-            if isinstance(field, ast.AnnAssign) and not explained and not hasattr(getattr(model, str(is_table), None), "__struct_fields__"):
+            is_table = (
+                isinstance(field, ast.AnnAssign)
+                and ast.unparse(field.annotation).strip("'").split("[")[-1].split("]")[0].split(",")[0].split(" |")[0]
+            )
+            if (
+                isinstance(field, ast.AnnAssign)
+                and not explained
+                and not hasattr(getattr(model, str(is_table), None), "__struct_fields__")
+            ):
                 unexplained.append(f"{table.name}.{ast.unparse(field.target)}")
     assert unexplained == []

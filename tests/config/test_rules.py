@@ -18,8 +18,18 @@ def test_routes_carry_their_settings() -> None:
             "network.preset": "monitor",
             "upstream": [{"name": "a", "urls": ["http://127.0.0.1:1"]}, {"name": "b", "urls": ["http://127.0.0.1:2"]}],
             "route": [
-                {"match": {"path": "/x/**", "methods": ["GET"], "hosts": ["h"]}, "upstream": "b", "network": {"preset": "pinned"}},
-                {"match": {"path": "/**"}, "upstream": "a", "name": "rest", "forward_authorization": True, "identity": {"headers": ["user"]}},
+                {
+                    "match": {"path": "/x/**", "methods": ["GET"], "hosts": ["h"]},
+                    "upstream": "b",
+                    "network": {"preset": "pinned"},
+                },
+                {
+                    "match": {"path": "/**"},
+                    "upstream": "a",
+                    "name": "rest",
+                    "forward_authorization": True,
+                    "identity": {"headers": ["user"]},
+                },
             ],
         },
     ).config
@@ -29,4 +39,10 @@ def test_routes_carry_their_settings() -> None:
     assert first is not None
     assert rest is not None
     assert (first.name, first.upstream, first.preset) == ("route-1", "b", Preset.PINNED)
-    assert (rest.name, rest.upstream, rest.preset, rest.forward_authorization, rest.identity) == ("rest", "a", Preset.MONITOR, True, ("user",))
+    assert (rest.name, rest.upstream, rest.preset, rest.forward_authorization, rest.identity) == (
+        "rest",
+        "a",
+        Preset.MONITOR,
+        True,
+        ("user",),
+    )

@@ -38,7 +38,9 @@ def test_addresses(text: str, host: str, port: int, loopback: bool) -> None:
     assert (address.host, address.port, address.is_loopback, str(address)) == (host, port, loopback, text)
 
 
-@pytest.mark.parametrize("text", ["", ":80", "host", "host:", "host:x", "::1:80", "host:65536", "host:-1", 80, "host:٨٠"])
+@pytest.mark.parametrize(
+    "text", ["", ":80", "host", "host:", "host:x", "::1:80", "host:65536", "host:-1", 80, "host:٨٠"]
+)
 def test_odd_addresses_are_refused(text: object) -> None:
     """... refuses what is not host:port."""
     with pytest.raises(ValueError, match="host:port"):
@@ -63,7 +65,21 @@ def test_urls() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", 5, "example.com", "//x", "http://", "http://:80", "ftp://x", "http://x:99999", "http://u@x", "http://x?q", "http://x#f", "http://x y"]
+    "text",
+    [
+        "",
+        5,
+        "example.com",
+        "//x",
+        "http://",
+        "http://:80",
+        "ftp://x",
+        "http://x:99999",
+        "http://u@x",
+        "http://x?q",
+        "http://x#f",
+        "http://x y",
+    ],
 )
 def test_odd_urls_are_refused(text: object) -> None:
     """... refuses what could be understood in two ways."""
@@ -72,7 +88,8 @@ def test_odd_urls_are_refused(text: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"), [("127.8.9.1", True), ("::1", True), ("app.localhost", True), ("10.0.0.1", False), ("localhost.evil.test", False)]
+    ("host", "expected"),
+    [("127.8.9.1", True), ("::1", True), ("app.localhost", True), ("10.0.0.1", False), ("localhost.evil.test", False)],
 )
 def test_loopback(host: str, expected: bool) -> None:
     """... knows this machine's own names."""

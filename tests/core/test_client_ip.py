@@ -38,7 +38,7 @@ ADDRESSES = [
     ("[2001:db8::1]", None),
     ("192.0.2.1:80", None),
     ("localhost", None),
-    ("１９２.0.2.1", None),
+    ("\uff11\uff19\uff12.0.2.1", None),
 ]
 
 

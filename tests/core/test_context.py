@@ -29,7 +29,13 @@ def test_a_representation_shows_no_value() -> None:
 
 @pytest.mark.parametrize(
     ("method", "websocket", "safe"),
-    [("GET", False, True), ("HEAD", False, True), ("OPTIONS", False, True), ("POST", False, False), ("GET", True, False)],
+    [
+        ("GET", False, True),
+        ("HEAD", False, True),
+        ("OPTIONS", False, True),
+        ("POST", False, False),
+        ("GET", True, False),
+    ],
 )
 def test_safe_methods(method: str, websocket: bool, safe: bool) -> None:
     """... counts a WebSocket handshake as unsafe, since it opens a channel for writing."""

@@ -24,7 +24,7 @@ PLAIN = [
     ("/a..b/c.", "/a..b/c.", ""),
     ("/a?", "/a", ""),
     ("/~user/@me/(x)!*'", "/~user/@me/(x)!*'", ""),
-    ("/a?q={\"x\":[1]}|^`", "/a", 'q={"x":[1]}|^`'),
+    ('/a?q={"x":[1]}|^`', "/a", 'q={"x":[1]}|^`'),
 ]
 
 
@@ -82,7 +82,22 @@ def test_ambiguous_targets_are_refused(raw: str) -> None:
     assert caught.value.reason is reasons.TARGET_AMBIGUOUS
 
 
-MALFORMED = ["", "*", "a", "http://h/a", "example.com:443", "/a b", "/a\tb", "/a#b", "/a?b#c", "/a%", "/a%2", "/a%zz", "/é", "/a\x00"]
+MALFORMED = [
+    "",
+    "*",
+    "a",
+    "http://h/a",
+    "example.com:443",
+    "/a b",
+    "/a\tb",
+    "/a#b",
+    "/a?b#c",
+    "/a%",
+    "/a%2",
+    "/a%zz",
+    "/é",
+    "/a\x00",
+]
 
 
 @pytest.mark.parametrize("raw", MALFORMED)

@@ -31,7 +31,12 @@ def test_a_json_line_says_what_was_decided_about_whom_without_naming_them() -> N
     line = json_line(event())
     fields = json.loads(line)
     assert fields["decision"] == "allow"
-    assert (fields["reason"], fields["route"], fields["network"], fields["micros"]) == ("session_valid", "app", "same", 120)
+    assert (fields["reason"], fields["route"], fields["network"], fields["micros"]) == (
+        "session_valid",
+        "app",
+        "same",
+        120,
+    )
     assert fields["principal"] == pseudonym(CLAIMS.principal)
     assert "ada" not in line
 
@@ -40,7 +45,10 @@ def test_a_json_line_says_what_was_decided_about_whom_without_naming_them() -> N
     ("decision", "expected"),
     [
         (IGNORED, {"reason": "credential_ignored", "ignored": "token_expired", "decision": "allow"}),
-        (Challenge(reasons.NETWORK_CHANGED, "app"), {"reason": "network_changed", "decision": "challenge", "route": "app"}),
+        (
+            Challenge(reasons.NETWORK_CHANGED, "app"),
+            {"reason": "network_changed", "decision": "challenge", "route": "app"},
+        ),
         (Deny(reasons.KEYS_UNAVAILABLE, "app", 7), {"reason": "keys_unavailable", "retry_after": 7, "level": "error"}),
         (Deny(reasons.NO_ROUTE), {"reason": "no_route", "route": None}),
     ],

@@ -6,6 +6,7 @@ import ipaddress
 
 import pytest
 
+from gateway.core.client_ip import parse_address
 from gateway.core.session import NetworkLevel
 from gateway.policy.ip_change import Action, Preset, action_for, compare, is_private, network_of
 
@@ -69,8 +70,6 @@ PAIRS: list[tuple[object, str | None, NetworkLevel, NetworkLevel]] = [
 
 
 def address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    from gateway.core.client_ip import parse_address
-
     return None if text is None else parse_address(text)
 
 

@@ -19,7 +19,7 @@ from gateway.errors import (
     WrongSubject,
     WrongTenant,
 )
-from gateway.tokens.id_token import CUSTOM_TOKEN_AUDIENCE, DEFAULT_SKEW, IdTokenRules, read_claims
+from gateway.tokens.id_token import CUSTOM_AUDIENCE, DEFAULT_SKEW, IdTokenRules, read_claims
 from tests.support import forge
 from tests.support.clock import NOW
 
@@ -31,7 +31,11 @@ def test_a_good_payload_becomes_claims() -> None:
     payload = forge.payload(name="Ada", signInIpAddress="203.0.113.9")
     claims = read_claims(payload, RULES, NOW)
     assert claims.principal == Principal(forge.PROJECT, None, forge.UID)
-    assert (claims.issued_at, claims.expires_at, claims.auth_time) == (payload["iat"], payload["exp"], payload["auth_time"])
+    assert (claims.issued_at, claims.expires_at, claims.auth_time) == (
+        payload["iat"],
+        payload["exp"],
+        payload["auth_time"],
+    )
     assert (claims.email, claims.email_verified, claims.name) == ("ada@example.com", True, "Ada")
     assert (claims.sign_in_provider, claims.second_factor, claims.sign_in_ip) == ("password", None, "203.0.113.9")
     assert claims.payload is payload
@@ -52,7 +56,7 @@ ROWS: list[tuple[type[TokenError], dict[str, Any]]] = [
     (WrongIssuer, {"iss": "https://evil.test/" + forge.ISSUER}),
     (WrongIssuer, {"iss": "https://session.firebase.google.com/other"}),
     (WrongKind, {"iss": "https://session.firebase.google.com/" + forge.PROJECT}),
-    (WrongKind, {"aud": CUSTOM_TOKEN_AUDIENCE, "iss": "sa@x.iam.gserviceaccount.com"}),
+    (WrongKind, {"aud": CUSTOM_AUDIENCE, "iss": "sa@x.iam.gserviceaccount.com"}),
     (WrongKind, {"aud": "https://fn.example.test/before", "event_type": "beforeSignIn"}),
     (WrongAudience, {"aud": forge.ABSENT}),
     (WrongAudience, {"aud": [forge.PROJECT]}),

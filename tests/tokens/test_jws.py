@@ -35,8 +35,8 @@ def test_another_keys_token_is_refused() -> None:
 
 
 ALGORITHMS: list[Any] = [
-    "none", "None", "NONE", "nOnE", "", " RS256", "rs256", "RS256 ", "RS384", "RS512", "PS256", "ES256", "HS256", "EdDSA",
-    None, ["RS256"], {"alg": "RS256"}, 0, True, forge.ABSENT,
+    "none", "None", "NONE", "nOnE", "", " RS256", "rs256", "RS256 ", "RS384", "RS512", "PS256", "ES256", "HS256",
+    "EdDSA",     None, ["RS256"], {"alg": "RS256"}, 0, True, forge.ABSENT,
 ]  # fmt: skip
 
 
@@ -56,7 +56,9 @@ def _secrets() -> list[bytes]:
 @pytest.mark.parametrize("secret", _secrets())
 def test_hmac_with_public_material_is_refused(secret: bytes) -> None:
     """... has no HMAC to be confused with the public key (CVE-2022-29217 and its kin)."""
-    token = forge.raw(forge.header(alg="HS256"), forge.payload(), lambda data: hmac.digest(secret, data, hashlib.sha256))
+    token = forge.raw(
+        forge.header(alg="HS256"), forge.payload(), lambda data: hmac.digest(secret, data, hashlib.sha256)
+    )
     with pytest.raises(ForbiddenAlgorithm):
         verify_compact(token, JWK)
 
@@ -114,9 +116,9 @@ def _respelled() -> list[tuple[str, str]]:
         ("only dots", ".."),
         ("7000 dots", "." * 7000),
         ("nothing", ""),
-        ("one over", f"{header}.{payload}.{signature}A" if len(signature) % 4 == 0 else f"{header}.{payload}.A{signature[:4]}"),
+        ("one over", f"{header}.{payload}.{signature[:4]}A"),
         ("not ascii", GOOD[:-1] + "é"),
-        ("full width dot", GOOD.replace(".", "．", 1)),
+        ("full width dot", GOOD.replace(".", "\uff0e", 1)),
         ("JSON serialisation", json.dumps({"payload": payload, "signatures": []})),
         ("too long", GOOD + "A" * MAX_TOKEN_LENGTH),
     ]  # fmt: skip
@@ -205,7 +207,7 @@ def test_json_has_one_meaning(text: bytes) -> None:
 
 def test_ordinary_json_is_read() -> None:
     """... reads what real tokens hold, brackets in text and shallow lists included."""
-    value = {"a": ["[{" * 50, "\\\"[" * 20], "b": [[1], [2]] * 10, "c": 1.5, "d": "é€😀", "e": -(2**53) + 1}
+    value = {"a": ["[{" * 50, '\\"[' * 20], "b": [[1], [2]] * 10, "c": 1.5, "d": "é€😀", "e": -(2**53) + 1}
     assert read_object(json.dumps(value).encode(), "payload") == value
     assert read_object(json.dumps(value, ensure_ascii=False).encode(), "payload") == value
 
@@ -240,14 +242,20 @@ def test_mutated_tokens_are_refused() -> None:
 def test_the_public_function_wants_an_rsa_key() -> None:
     """... refuses a key that cannot verify RS256 as a fault of the caller's code, not of the token."""
     secret = base64.urlsafe_b64encode(b"s" * 32).decode()
-    for jwk in ({"kty": "oct", "k": secret}, {"kty": "EC", "crv": "P-256"}, {}, forge.jwk(alg="PS256"), forge.jwk(use="enc")):
+    for jwk in (
+        {"kty": "oct", "k": secret},
+        {"kty": "EC", "crv": "P-256"},
+        {},
+        forge.jwk(alg="PS256"),
+        forge.jwk(use="enc"),
+    ):
         with pytest.raises(ValueError, match=r"kty|meant"):
             verify_compact(GOOD, jwk)
 
 
 def test_small_keys_are_refused() -> None:
     """... does not verify with a key below 2048 bits."""
-    numbers = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key().public_numbers()
+    numbers = rsa.generate_private_key(65537, 1024).public_key().public_numbers()
     jwk = {"kty": "RSA", "n": forge._b64_int(numbers.n), "e": forge._b64_int(numbers.e)}
     with pytest.raises(ValueError, match="1024 bits"):
         verify_compact(GOOD, jwk)

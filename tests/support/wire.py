@@ -1,0 +1,384 @@
+"""Raw sockets on both sides of the proxy: a client that writes any bytes, a backend that records every byte and answers as told.
+
+``Backend`` runs a handler per connection; ``speak`` sends bytes and collects what comes back; ``Gateway`` is a proxy with a fake judge's
+ports in front of one backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway import reasons
+from gateway.core.claims import Claims, Principal
+from gateway.core.client_ip import AddressResolver, IPNetwork
+from gateway.core.ports import DecisionEvent, Standing
+from gateway.errors import BadSignature, KeysUnavailable, TokenExpired
+from gateway.guard import SessionGuard
+from gateway.http.endpoints import Endpoints, LoginSettings, WorkerSettings
+from gateway.http.reply import Replies
+from gateway.policy.routes import Auth, Route, RouteTable, Unauthenticated
+from gateway.proxy.server import ProxyServer
+from gateway.proxy.upstream import Timeouts, Upstream
+
+PATIENCE = 5.0
+"""Seconds after which a test that waits for bytes fails."""
+
+GOOD = "good.token.one"
+FAR_FUTURE = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class FakeAsset:
+    name: str
+    body: bytes
+    content_type: str
+    etag: str = 'W/"0123456789abcdef"'
+    version: str = "0123456789abcdef"
+    gzipped: bytes | None = None
+
+
+class FakeAssets:
+    """A small set of pages and scripts."""
+
+    def __init__(self, **changed: FakeAsset) -> None:
+        html, script = "text/html; charset=utf-8", "text/javascript; charset=utf-8"
+        files = [
+            FakeAsset(
+                "login.html",
+                b'<title>{{title}}</title><meta name="gateway-config" content="{{config}}">'
+                b'<script src="{{prefix}}assets/login.js"></script>',
+                html,
+            ),
+            FakeAsset(
+                "error.html",
+                b"<title>{{title}}</title><h1>{{heading}}</h1><p>{{advice}}</p><code>{{status}} {{reason}} {{request_id}}</code>"
+                b'<a href="{{home}}">home</a><link href="{{prefix}}assets/app.css">',
+                html,
+            ),
+            FakeAsset("login.js", b"console.log('login')", script, gzipped=b"\x1f\x8bzipped"),
+            FakeAsset("sw.js", b"console.log('worker')", script),
+            FakeAsset("app.css", b"body{}", "text/css; charset=utf-8"),
+        ]
+        self._files = {file.name: file for file in files} | changed
+
+    def get(self, name: str) -> FakeAsset | None:
+        return self._files.get(name)
+
+
+def claims_of(uid: str = "alice", **payload: Any) -> Claims:
+    """Claims as a verifier would give them."""
+    return Claims(
+        principal=Principal("demo", None, uid),
+        issued_at=1_000,
+        expires_at=FAR_FUTURE,
+        auth_time=1_000,
+        email=payload.get("email", "alice@example.com"),
+        email_verified=True,
+        name=payload.get("name", "Alice"),
+        sign_in_provider="password",
+        second_factor=None,
+        sign_in_ip=payload.get("signInIpAddress"),
+        payload={"sub": uid, "aud": "demo", **payload},
+    )
+
+
+class FakeVerifier:
+    """Knows tokens by heart; ``expired`` and ``down`` are what they say, everything else is forged."""
+
+    def __init__(self, tokens: Mapping[str, Claims] | None = None) -> None:
+        self.tokens = dict(tokens or {GOOD: claims_of()})
+        self.asked = 0
+
+    async def verify(self, token: str) -> Claims:
+        self.asked += 1
+        if token == "expired":
+            raise TokenExpired("too old")
+        if token == "down":
+            raise KeysUnavailable("no keys", retry_after=7)
+        if token not in self.tokens:
+            raise BadSignature("forged")
+        return self.tokens[token]
+
+
+class FakeRevocation:
+    """Everybody stands, until :meth:`revoke`."""
+
+    def __init__(self) -> None:
+        self.valid_since = 0
+
+    def revoke(self) -> None:
+        self.valid_since = FAR_FUTURE
+
+    def peek(self, principal: Principal) -> Standing:
+        return Standing(exists=True, disabled=False, valid_since=self.valid_since, epoch=self.valid_since, checked_at=0)
+
+    async def standing(self, principal: Principal) -> Standing:
+        return self.peek(principal)
+
+
+class Recorder:
+    """An audit sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.events: list[DecisionEvent] = []
+
+    def record(self, event: DecisionEvent) -> None:
+        self.events.append(event)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [event.decision.reason.id for event in self.events]
+
+
+class Conversation:
+    """One connection as the backend sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.received = bytearray()
+
+    async def head(self) -> bytes:
+        data = await self.reader.readuntil(b"\r\n\r\n")
+        self.received += data
+        return data
+
+    async def exactly(self, count: int) -> bytes:
+        data = await self.reader.readexactly(count)
+        self.received += data
+        return data
+
+    async def until(self, end: bytes) -> bytes:
+        data = await self.reader.readuntil(end)
+        self.received += data
+        return data
+
+    async def to_end(self) -> bytes:
+        data = await self.reader.read()
+        self.received += data
+        return data
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def body(self, head: bytes) -> bytes:
+        """The request's body, as its head announces it."""
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if length is not None:
+            return await self.exactly(int(length.group(1)))
+        body = b""
+        if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head) is not None:
+            while True:
+                size = int(await self.until(b"\r\n"), 16)
+                body += await self.exactly(size)
+                await self.until(b"\r\n")
+                if size == 0:
+                    break
+        return body
+
+
+Script = Callable[[Conversation], Awaitable[None]]
+
+
+def answers(body: bytes = b"ok", *, status: bytes = b"200 OK", fields: Sequence[bytes] = ()) -> Script:
+    """A backend that reads each request whole and gives each the same answer."""
+
+    async def script(conversation: Conversation) -> None:
+        while True:
+            head = await conversation.head()
+            await conversation.body(head)
+            lines = [b"HTTP/1.1 " + status, *fields, b"Content-Length: %d" % len(body)]
+            await conversation.send(b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head.startswith(b"HEAD ") else body))
+
+    return script
+
+
+def says(data: bytes, *, close: bool = False) -> Script:
+    """A backend that reads each request whole and sends these very bytes."""
+
+    async def script(conversation: Conversation) -> None:
+        while True:
+            await conversation.body(await conversation.head())
+            await conversation.send(data)
+            if close:
+                return
+
+    return script
+
+
+class Backend:
+    """A server on a free port that follows a script per connection and keeps what it heard."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.conversations: list[Conversation] = []
+        self.url = ""
+        self.closed = asyncio.Event()
+        """Set when any connection to it has ended."""
+
+    @property
+    def received(self) -> bytes:
+        return b"".join(bytes(conversation.received) for conversation in self.conversations)
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Field lines of the last request that arrived."""
+        head = bytes(self.conversations[-1].received).split(b"\r\n\r\n")[0].decode("latin-1")
+        return [(name, value) for name, _, value in (line.partition(": ") for line in head.split("\r\n")[1:])]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = Conversation(reader, writer)
+        self.conversations.append(conversation)
+        try:
+            await self.script(conversation)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            conversation.received += reader._buffer  # type: ignore[attr-defined]
+            writer.close()
+            self.closed.set()
+
+
+@asynccontextmanager
+async def backend(script: Script) -> AsyncIterator[Backend]:
+    """A running :class:`Backend`."""
+    running = Backend(script)
+    server = await asyncio.start_server(running._serve, "127.0.0.1", 0, limit=2**20)
+    running.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield running
+    finally:
+        server.close()
+        for conversation in running.conversations:
+            conversation.writer.close()
+
+
+@dataclass
+class Gateway:
+    """A running proxy and what it was built from."""
+
+    proxy: ProxyServer
+    port: int
+    verifier: FakeVerifier
+    revocation: FakeRevocation
+    audit: Recorder
+    upstream: Upstream
+    routes: list[Route] = field(default_factory=list)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
+
+    async def speak(self, data: bytes, *, until_close: bool = False) -> bytes:
+        """Send ``data`` on a new connection; give back one whole answer, or everything until the gateway closes."""
+        reader, writer = await self.connect()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                writer.write(data)
+                await writer.drain()
+                if until_close:
+                    return await reader.read()
+                return await read_answer(reader, head_only=data.startswith(b"HEAD "))
+        finally:
+            writer.close()
+
+
+async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) -> bytes:
+    """One whole answer in the bytes it came in, interim answers included."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = int(head.split(b" ", 2)[1])
+    if 100 <= status < 200 and status != 101:
+        return head + await read_answer(reader, head_only=head_only)
+    if head_only or status in {101, 204, 304}:
+        return head
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if length is not None:
+        return head + await reader.readexactly(int(length.group(1)))
+    if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head) is None:
+        return head + await reader.read()
+    while not head.endswith(b"\r\n0\r\n\r\n"):
+        line = await reader.readuntil(b"\r\n")
+        head += line
+        if line == b"0\r\n":
+            while line != b"\r\n":
+                line = await reader.readuntil(b"\r\n")
+                head += line
+            break
+        head += await reader.readexactly(int(line, 16) + 2)
+    return head
+
+
+def status_of(answer: bytes) -> int:
+    """The status of an answer; 0 when there is none."""
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
+
+
+def head_of(answer: bytes) -> dict[str, str]:
+    """Fields of an answer by lower-case name, repeated ones joined with a bar."""
+    fields: dict[str, str] = {}
+    for line in answer.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        fields[name.lower()] = f"{fields[name.lower()]} | {value.strip()}" if name.lower() in fields else value.strip()
+    return fields
+
+
+def body_of(answer: bytes) -> bytes:
+    """What follows the head."""
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+def request(
+    line: str = "GET / HTTP/1.1", *fields: str, body: bytes = b"", token: str | None = GOOD, host: str = "app.example"
+) -> bytes:
+    """A request's bytes, with a Host and, unless it is None, a bearer token."""
+    lines = [line, f"Host: {host}", *fields]
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
+    if body and not any(field.lower().startswith(("content-length", "transfer-encoding")) for field in fields):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+ROUTES = (
+    Route("public", "/public/**", "app", Auth.PUBLIC),
+    Route("optional", "/optional/**", "app", Auth.OPTIONAL),
+    Route("passing", "/passing/**", "app", forward_authorization=True),
+    Route("api", "/api/**", "app", unauthenticated=Unauthenticated.UNAUTHORIZED),
+    Route("all", "/**", "app"),
+)
+
+
+@asynccontextmanager
+async def gateway(
+    *urls: str,
+    routes: Sequence[Route] = ROUTES,
+    trusted: Sequence[IPNetwork] = (),
+    tokens: Mapping[str, Claims] | None = None,
+    timeouts: Timeouts | None = None,
+    head_deadline: float = 10.0,
+    assets: Any = None,
+) -> AsyncIterator[Gateway]:
+    """A running proxy in front of the backend at ``urls``."""
+    verifier, revocation, audit = FakeVerifier(tokens), FakeRevocation(), Recorder()
+    guard = SessionGuard(
+        routes=RouteTable(routes), verifier=verifier, revocation=revocation, addresses=AddressResolver(trusted)
+    )
+    files = assets if assets is not None else FakeAssets()
+    replies = Replies(files, title="Acme")
+    endpoints = Endpoints(
+        files, replies, LoginSettings(api_key="key", project_id="demo", title="Acme"), WorkerSettings(api_key="key")
+    )
+    upstream = Upstream("app", urls, timeouts)
+    proxy = ProxyServer(guard, {"app": upstream}, endpoints, replies, audit, head_deadline=head_deadline)
+    port = await proxy.start("127.0.0.1", 0)
+    try:
+        yield Gateway(proxy, port, verifier, revocation, audit, upstream, list(routes))
+    finally:
+        await proxy.close(0.2)
+
+
+KNOWN_REASONS = frozenset(reasons.TABLE)
