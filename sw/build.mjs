@@ -14,11 +14,10 @@ import { build } from "esbuild";
 const here = dirname(fileURLToPath(import.meta.url));
 const outdir = resolve(process.argv[2] ?? resolve(here, "../gateway/_assets"));
 
-const KIB = 1024;
 /** Bytes. The worker is fetched and parsed before every cold first response; the login page is read once a session. */
 const ENTRIES = [
-  { in: "src/worker.ts", out: "sw.js", min: 5 * KIB, gzip: 2.2 * KIB },
-  { in: "src/login.ts", out: "login.js", min: Number.POSITIVE_INFINITY, gzip: 40 * KIB },
+  { in: "src/worker.ts", out: "sw.js", min: 5_000, gzip: 2_200 },
+  { in: "src/login.ts", out: "login.js", min: Number.POSITIVE_INFINITY, gzip: 40_000 },
 ];
 
 /** Engines that have everything the worker needs; without `addRoutes` (Firefox, Safari) it is simply not called. */

@@ -119,14 +119,14 @@ class FirebaseClients:
         self._clients.clear()
         firebase_admin.delete_app(self._app)
 
-    def _client(self, tenant: str | None) -> Any:  # noqa: ANN401 - firebase-admin is untyped
+    def _client(self, tenant: str | None) -> Any:
         with self._lock:
             client = self._clients.get(tenant)
             if client is None:
                 client = self._clients[tenant] = self._build(tenant)
             return client
 
-    def _build(self, tenant: str | None) -> Any:  # noqa: ANN401 - firebase-admin is untyped
+    def _build(self, tenant: str | None) -> Any:
         client = auth.Client(self._app, tenant)
         path = f"/v1/projects/{self._project}" + (f"/tenants/{tenant}" if tenant else "")
         manager = getattr(client, "_user_manager", None)
@@ -148,7 +148,7 @@ class FirebaseClients:
         return client
 
 
-def _record(user: Any) -> AccountRecord:  # noqa: ANN401 - firebase-admin is untyped
+def _record(user: Any) -> AccountRecord:
     disabled, milliseconds = user.disabled, user.tokens_valid_after_timestamp
     if not isinstance(disabled, bool) or not isinstance(milliseconds, int):
         raise ValueError("an account record of another shape")  # noqa: TRY004 - a fault of the answer, as the others

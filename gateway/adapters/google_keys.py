@@ -214,6 +214,11 @@ class PublishedKeys:
             error=self._error,
         )
 
+    def fault(self) -> str | None:
+        """Why no token can be verified now; None when one can."""
+        status = self.status()
+        return None if status.usable else f"no usable keys from {self.url}: {status.error or 'not fetched yet'}"
+
     # ---- refreshing ------------------------------------------------------------------------------------------------
 
     async def _ensure_usable(self) -> None:
@@ -223,7 +228,7 @@ class PublishedKeys:
             await self._refresh()
             wait = self._next_at - self._clock.monotonic()
         if self._clock.monotonic() > self._peek_until:
-            raise KeysUnavailable(f"no usable keys from {self.url}: {self._error}", retry_after=max(1, math.ceil(wait)))
+            raise KeysUnavailable(self.fault() or "no keys", retry_after=max(1, math.ceil(wait)))
 
     def _may_ask_for(self, kid: str) -> bool:
         """Whether this unknown name is worth a fetch (rule 4)."""

@@ -66,15 +66,13 @@ MAX_FLIGHTS: Final = 4
 """Look-ups of one tenant under way at once, of which one place is kept for first requests."""
 
 LEAD_FACTOR: Final = 3.0
-"""How many usual round trips ahead of the promise users are checked again, so that their requests need not wait for
-it."""
+"""How many usual round trips ahead of the promise users are checked again, so that no request waits for it."""
 
 MAX_LEAD: Final = 0.1
 """Share of ``max_staleness`` that this lead may take at most."""
 
 TOP_UP_AGE: Final = 0.5
-"""Share of ``max_staleness`` after which a user may travel along in a look-up that goes out for somebody's first
-request."""
+"""Share of ``max_staleness`` after which a user may travel along in a look-up for somebody's first request."""
 
 TICK: Final = 1.0
 """Seconds between two looks at what is due, at most."""
@@ -82,10 +80,15 @@ TICK: Final = 1.0
 LOG_INTERVAL: Final = 60.0
 """Seconds between two log lines about the same outage."""
 
+NO_EPOCH: Final = 0
+"""The epoch of an answer before it is compared with the last one; no standing bears it."""
+
 _SMOOTHING: Final = 0.25
 """Weight of the latest round trip in the usual one."""
 
-_MIN_WAIT: Final = 0.005
+_BUSY_WAIT: Final = 0.05
+"""Seconds until the next look at what is due when it is due already and only waits for a free place."""
+
 _ROUNDS: Final = 2
 """A request joins the look-up under way; when its answer proves too old, it waits for one more."""
 
@@ -94,8 +97,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RevocationStatus:
-    """How the checks stand, for readiness. ``staleness`` is in seconds; ``error`` is None while every tenant
-    answers."""
+    """How the checks stand, for readiness: ``staleness`` in seconds, ``error`` None while every tenant answers."""
 
     available: bool
     users: int
@@ -193,26 +195,26 @@ class RevocationCache:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for service in self._services.values():
-            _release(service.take_waiting(len(service.queue)))
+            _release(service.take_waiting())
 
     # ---- what others may do and know ------------------------------------------------------------------------------
 
-    async def revoke_now(self, principal: Principal, at: float) -> None:
-        """End every session of ``principal`` that began before ``at``, here from the next request on and everywhere
-        else.
+    async def revoke_now(self, principal: Principal, at: float | None = None) -> None:
+        """End every session of ``principal`` that began before ``at``: from the next request on, and everywhere.
 
-        :param at: wall-clock seconds since the epoch, normally now.
+        :param at: wall-clock seconds since the epoch; None for now.
         :raises RevocationUnavailable: the account service did not confirm; nothing has changed here.
         """
+        moment = int(self._clock.now() if at is None else at)
         await self._directory.revoke(principal)
         entry = self._entries.get(principal)
         if entry is None:
             return  # nothing known, nothing under way: the next request asks
-        entry.floor = max(entry.floor, int(at))
+        entry.floor = max(entry.floor, moment)
         entry.floor_sequence = next(self._sequence)
-        old = entry.standing
-        if old is not None:
-            self._set(entry, old.exists, old.disabled, max(old.valid_since, int(at)), old.checked_at)
+        if entry.standing is not None:
+            valid_since = max(entry.standing.valid_since, entry.floor)
+            self._learn(entry, dataclasses.replace(entry.standing, valid_since=valid_since, epoch=NO_EPOCH))
 
     def on_change(self, listener: Callable[[Principal, Standing], None]) -> None:
         """Call ``listener`` whenever a user's standing becomes known or changes. It must return at once."""
@@ -226,9 +228,9 @@ class RevocationCache:
     def staleness(self) -> float:
         """Age in seconds of the oldest standing that is being relied on; 0.0 when there is none."""
         now = self._now()
-        ages = (now - entry.checked_at for service in self._services.values() for entry in service.relied_on())
-        reach = max((service.reach for service in self._services.values()), default=0.0)
-        return max((age for age in ages if age <= reach), default=0.0)
+        entries = (entry for service in self._services.values() for entry in service.relied_on())
+        ages = ((now - entry.checked_at, entry.service.reach) for entry in entries)
+        return max((age for age, reach in ages if age <= reach), default=0.0)
 
     def status(self) -> RevocationStatus:
         """How the checks stand now."""
@@ -255,6 +257,7 @@ class RevocationCache:
             if not service.queue:
                 # One turn of the loop later, so that users who come at the same moment share the look-up.
                 loop.call_soon(self._pump, service)
+            service.forget_place(entry)
             service.queue[principal] = entry
         assert entry is not None
         answered, _ = await asyncio.wait({waiter}, timeout=PATIENCE)
@@ -289,6 +292,7 @@ class RevocationCache:
         shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for entry in batch:
             entry.waiter = entry.waiter or shared
+            service.under_way[entry.principal] = entry
         task = asyncio.create_task(self._look_up(service, batch, first=first), name="account look-up")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -299,7 +303,7 @@ class RevocationCache:
             records = await self._directory.look_up(service.tenant, [entry.principal.uid for entry in batch])
         except RevocationUnavailable as error:
             self._failed(service, batch, str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it was, identity fails closed and the next look-up may work
             _log.exception("a look-up failed in a way nobody foresaw")
             self._failed(service, batch, "the account look-up failed inside the gateway")
         else:
@@ -307,6 +311,8 @@ class RevocationCache:
         finally:
             service.flights -= 1
             service.first_flights -= first
+            for entry in batch:
+                del service.under_way[entry.principal]
             _release(batch)
         self._pump(service)
 
@@ -330,7 +336,8 @@ class RevocationCache:
             valid_since = record.valid_since if record is not None else 0
             if entry.floor_sequence > sequence:
                 valid_since = max(valid_since, entry.floor)
-            self._set(entry, record is not None, record is not None and record.disabled, valid_since, asked_at)
+            disabled = record is not None and record.disabled
+            self._learn(entry, Standing(record is not None, disabled, valid_since, NO_EPOCH, asked_at))
             service.put_fresh(entry)
 
     def _failed(self, service: Service, batch: list[Entry], error: str) -> None:
@@ -340,24 +347,32 @@ class RevocationCache:
             service.reach = self.max_staleness + self.outage_window
         service.error = error
         service.retry_at = now + RETRY_INTERVAL
-        # Those in the queue would fare no better; they are told now. waiting =
-        # service.take_waiting(len(service.queue)) service.put_back([entry for entry in batch if entry.standing is not
-        # None]) for entry in waiting: if entry.standing is not None: service.dormant[entry.principal] = entry for
-        # entry in (*batch, *waiting): if entry.standing is None: self._entries.pop(entry.principal, None)
-        # _release(waiting) if now >= service.logged_at + LOG_INTERVAL: service.logged_at = now _log.error(
-        # "revocation cannot be checked: %s; users known to be good pass for up to %.0f seconds, others are refused",
-        # error, self.outage_window, )
+        # Those in the queue would fare no better; they are told now.
+        waiting = service.take_waiting()
+        service.put_back([entry for entry in batch if entry.standing is not None])
+        for entry in waiting:
+            if entry.standing is not None:
+                service.dormant[entry.principal] = entry
+        for entry in (*batch, *waiting):
+            if entry.standing is None:
+                self._entries.pop(entry.principal, None)
+        _release(waiting)
+        if now >= service.logged_at + LOG_INTERVAL:
+            service.logged_at = now
+            window = self.outage_window
+            _log.error("revocation: %s; users known to be good pass for %.0f seconds more, others not", error, window)
 
-    def _set(self, entry: Entry, exists: bool, disabled: bool, valid_since: int, checked_at: float) -> None:
+    def _learn(self, entry: Entry, heard: Standing) -> None:
+        """Take note of what was heard; its epoch is ours to give."""
         old = entry.standing
-        if old is not None and (old.exists, old.disabled, old.valid_since) == (exists, disabled, valid_since):
-            entry.standing = dataclasses.replace(old, checked_at=checked_at)
+        if old is not None and dataclasses.replace(old, checked_at=heard.checked_at, epoch=heard.epoch) == heard:
+            entry.standing = dataclasses.replace(old, checked_at=heard.checked_at)
             return
-        standing = entry.standing = Standing(exists, disabled, valid_since, next(self._epochs), checked_at)
+        standing = entry.standing = dataclasses.replace(heard, epoch=next(self._epochs))
         for listener in self._listeners:
             try:
                 listener(entry.principal, standing)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one listener's fault must not keep the news from the others
                 _log.exception("a listener for revocations failed")
 
     # ---- the table ------------------------------------------------------------------------------------------------
@@ -396,10 +411,11 @@ class RevocationCache:
                     for entry in service.pop_expired(now - self.max_staleness - self.outage_window):
                         self._entries.pop(entry.principal, None)
                 if service.order:
-                    oldest = next(iter(service.order.values()))
-                    due = service.retry_at if service.down else oldest.checked_at + self._period(service)
-                    wake = min(wake, due)
-            await self._sleep(max(wake - now, _MIN_WAIT))
+                    due = next(iter(service.order.values())).checked_at + self._period(service)
+                    if service.down:
+                        due = max(due, service.retry_at)
+                    wake = min(wake, due if due > now else now + _BUSY_WAIT)
+            await self._sleep(wake - now)
 
     def _age(self, step: float) -> None:
         """Count everything known as older: by the step, or, when the clock went back, as just out of date (row 45)."""

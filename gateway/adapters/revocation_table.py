@@ -63,7 +63,8 @@ class Service:
     """The account service as seen by one tenant, and this tenant's users. Times are monotonic seconds.
 
     ``reach`` is how old a standing may be to count now. ``order`` holds users who are kept fresh, checked longest ago
-    first; ``dormant`` those who were not seen in time; ``queue`` those somebody waits for, not asked for yet.
+    first; ``dormant`` those who were not seen in time; ``queue`` those somebody waits for, not asked for yet;
+    ``under_way`` those asked for, not answered yet.
     """
 
     tenant: str | None
@@ -79,10 +80,10 @@ class Service:
     order: OrderedDict[Principal, Entry] = field(default_factory=OrderedDict)
     dormant: OrderedDict[Principal, Entry] = field(default_factory=OrderedDict)
     queue: OrderedDict[Principal, Entry] = field(default_factory=OrderedDict)
+    under_way: dict[Principal, Entry] = field(default_factory=dict)
 
     def first_due(self, checked_before: float) -> Entry | None:
-        """The user checked longest ago, when that was before this moment and they came by since; idle ones step
-        aside."""
+        """The user to check next, when their last check was before this moment; those not seen since step aside."""
         while self.order:
             entry = next(iter(self.order.values()))
             if entry.checked_at > checked_before:
@@ -93,12 +94,10 @@ class Service:
             self.dormant[entry.principal] = entry
         return None
 
-    def take_waiting(self, count: int) -> list[Entry]:
-        """Up to ``count`` of those somebody waits for, first come first served."""
-        taken = [self.queue.popitem(last=False)[1] for _ in range(min(count, len(self.queue)))]
-        for entry in taken:
-            self.forget_place(entry)
-        return taken
+    def take_waiting(self, count: int | None = None) -> list[Entry]:
+        """Up to ``count`` of those somebody waits for, first come first served; all for None."""
+        number = len(self.queue) if count is None else min(count, len(self.queue))
+        return [self.queue.popitem(last=False)[1] for _ in range(number)]
 
     def take_oldest(self, count: int, checked_before: float) -> list[Entry]:
         """Up to ``count`` users who came by since their check, checked longest ago first."""
@@ -149,7 +148,8 @@ class Service:
         return victim
 
     def relied_on(self) -> Iterator[Entry]:
-        """Users whose standing still counts and who came by since it was asked for; the oldest standing comes early."""
+        """Users who came by since their check: of those kept fresh the one checked longest ago, of others all."""
+        yield from (entry for entry in self.under_way.values() if entry.seen_since and entry.standing is not None)
         for entry in self.order.values():
             if entry.seen_since:
                 yield entry

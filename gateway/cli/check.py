@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 import msgspec
@@ -16,6 +16,9 @@ from rich.text import Text
 from gateway.config.load import Loaded, load
 from gateway.config.types import encode
 from gateway.wiring import Gateway
+
+Row: TypeAlias = tuple[str, bool | None, str]
+"""Name, verdict (None good, False worth knowing, True a fault), and the words."""
 
 _FAULT: Final = 1
 _PROBE_SECONDS: Final = 5
@@ -31,7 +34,7 @@ def run_check(file: Path, *, show: bool, offline: bool) -> int:
     loaded = load(file)
     if show:
         console.print(_values(loaded))
-    rows = [("configuration", None, f"{file} is good: {_routes(loaded)}")]
+    rows: list[Row] = [("configuration", None, f"{file} is good: {_routes(loaded)}")]
     rows += _hints(loaded)
     if not offline:
         rows += asyncio.run(_probe(loaded))
@@ -39,10 +42,6 @@ def run_check(file: Path, *, show: bool, offline: bool) -> int:
         mark = ("✗ ", "red") if fault else ("✓ ", "green") if fault is None else ("! ", "yellow")
         console.print(Text.assemble(mark, f"{name:<16}{text}"))
     return _FAULT if any(fault for _, fault, _ in rows) else 0
-
-
-Row = tuple[str, bool | None, str]
-"""Name, verdict (None good, False worth knowing, True a fault), and the words."""
 
 
 def _routes(loaded: Loaded) -> str:

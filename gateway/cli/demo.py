@@ -24,13 +24,13 @@ from gateway.core.decision import Allow, Challenge
 from gateway.demo.backend import DemoBackend
 from gateway.demo.data import ACCOUNTS, ADA
 from gateway.demo.network import DemoNetwork
-from gateway.idp.server import IdentityProvider, ProviderSettings
+from gateway.idp import IdentityProvider, ProviderSettings
 from gateway.observe.decisions import DecisionLog, text_line
 from gateway.wiring import Gateway
 
 if TYPE_CHECKING:
     from gateway.core.ports import DecisionEvent
-    from gateway.idp.codes import Mail
+    from gateway.idp import Mail
 
 DEMO_PROJECT: Final = "demo-freewheel"
 STALENESS: Final = "2s"

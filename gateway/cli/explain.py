@@ -27,7 +27,8 @@ from gateway.core.trail import Trail
 from gateway.errors import ConfigError, RequestError
 from gateway.guard import SessionGuard
 from gateway.tokens.id_token import IdTokenRules, read_claims
-from gateway.wiring import Gateway, SystemClock
+from gateway.adapters.clock import SystemClock
+from gateway.wiring import Gateway
 
 if TYPE_CHECKING:
     from gateway.core.claims import Claims

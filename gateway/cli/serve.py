@@ -68,7 +68,7 @@ async def _serve(loaded: Loaded, *, dev: bool) -> None:
     async with contextlib.AsyncExitStack() as stack:
         if dev:
             from gateway.blocking.builtin import record_sign_in_ip
-            from gateway.idp.server import IdentityProvider
+            from gateway.idp import IdentityProvider
 
             # The provider sees whom the gateway sees: both believe the same proxies.
             addresses = AddressResolver(network.block for network in config.listen.trusted_proxies)

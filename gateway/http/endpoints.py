@@ -1,10 +1,12 @@
 """The gateway's own addresses: everything below the reserved prefix, and the worker.
 
-Nothing here is ever forwarded, and nothing below the prefix is ever a backend's: an unknown name there is a 404 of ours, and so is a
-spelling that a lenient reader could take for the prefix. Names of assets are keys of a table, never paths on a disk.
+Nothing here is ever forwarded, and nothing below the prefix is ever a backend's: an unknown name there is a 404 of
+ours, and so is a spelling that a lenient reader could take for the prefix. Names of assets are keys of a table, never
+paths on a disk.
 
-The worker (``threats.md`` row 32; W3C Service Workers section 3.4) is sent with ``Cache-Control: no-cache``, so that a mended worker reaches
-browsers at once, and with its own policy, so that it can talk to this site and the token service only.
+The worker (``threats.md`` row 32; W3C Service Workers section 3.4) is sent with ``Cache-Control: no-cache``, so that
+a mended worker reaches browsers at once, and with its own policy, so that it can talk to this site and the token
+service only.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -32,8 +35,10 @@ from gateway.policy.ip_change import Preset
 from gateway.policy.routes import Auth, Route, Unauthenticated
 
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
-"""One year in seconds, the customary "for ever" (RFC 9111 section 1.2.2, RFC 8246); given only to an address that names the version."""
+"""One year in seconds, the customary "for ever" (RFC 9111 section 1.2.2, RFC 8246); given only to an address that
+names the version."""
 _REVALIDATE: Final = "no-cache"
+_PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._-]+)+/")
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 
 STANDARD_CLAIMS: Final = frozenset(
@@ -62,8 +67,9 @@ STANDARD_CLAIMS: Final = frozenset(
 class LoginSettings:
     """What the login page is told. Everything here is public.
 
-    ``emulator_url`` is the origin of a local identity provider, or empty; ``connect`` further origins that the page's scripts may talk to;
-    ``demo`` an account to offer, ``{"email": …, "password": …}``, or None; ``return_to`` the path prefixes that ``rd`` may name.
+    ``emulator_url`` is the origin of a local identity provider, or empty; ``connect`` further origins that the page's
+    scripts may talk to; ``demo`` an account to offer, ``{"email": …, "password": …}``, or None; ``return_to`` the
+    path prefixes that ``rd`` may name.
     """
 
     api_key: str
@@ -81,7 +87,10 @@ class LoginSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What the worker is told. ``token_url`` is the token service's full address; ``excluded`` are path prefixes it leaves alone."""
+    """What the worker is told.
+
+    ``token_url`` is the token service's full address; ``excluded`` are path prefixes that the worker leaves alone.
+    """
 
     api_key: str
     token_url: str = "https://securetoken.googleapis.com/v1/token"  # noqa: S105 - an address
@@ -126,8 +135,10 @@ class Endpoints:
         prefix: str = "/.gateway/",
         preset: Preset = Preset.RELAXED,
     ) -> None:
-        if not (len(prefix) > 2 and prefix.startswith("/") and prefix.endswith("/") and "//" not in prefix):  # noqa: PLR2004
-            raise ConfigError("$.listen.prefix", f"{prefix!r} is not a path with slashes at both ends", "try /.gateway/")
+        if _PREFIX.fullmatch(prefix) is None:
+            raise ConfigError(
+                "$.listen.prefix", f"{prefix!r} is not a path with slashes at both ends", "try /.gateway/"
+            )
         self._assets = assets
         self._replies = replies
         self._login = login
@@ -169,7 +180,9 @@ class Endpoints:
                 return Answer(self._method_not_allowed(request_id))
             return await self._userinfo(context, guard, request_id)
         asset = self._assets.get(name.removeprefix("assets/")) if name.startswith("assets/") else None
-        if asset is not None and not asset.content_type.startswith("text/html"):  # pages are not served with holes in them
+        if asset is not None and not asset.content_type.startswith(
+            "text/html"
+        ):  # pages are not served with holes in them
             found = asset
             return self._read(context, request_id, lambda: _serve(_asset(found, context.target), context.headers))
         return Answer(self._replies.failure(reasons.NOT_FOUND, request_id, form_of_refusal(context.headers)))

@@ -1,10 +1,10 @@
 """From an aiohttp request to the guard's :class:`~gateway.core.context.RequestContext`.
 
 The rule this file obeys: **what is judged is one message with one reading, or it is refused before routing**
-(``threats.md`` rows 22, 23 and 29; RFC 9112 sections 2.3, 3.2, 6.1 and 6.3). aiohttp's C parser refuses most malformed framing by
-itself, but it accepts a few things that a backend may read differently, and those are caught here: a version other than 1.0
-and 1.1, ``Transfer-Encoding`` on HTTP/1.0, a ``Host`` with a path, a target in absolute form that names another host. The pure-Python
-parser accepts far more, so the gateway does not start with it.
+(``threats.md`` rows 22, 23 and 29; RFC 9112 sections 2.3, 3.2, 6.1 and 6.3). aiohttp's C parser refuses most
+malformed framing by itself, but it accepts a few things that a backend may read differently, and those are caught
+here: a version other than 1.0 and 1.1, ``Transfer-Encoding`` on HTTP/1.0, a ``Host`` with a path, a target in
+absolute form that names another host. The pure-Python parser accepts far more, so the gateway does not start with it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def require_strict_parser() -> None:
 def read_request(request: web.BaseRequest) -> RequestContext:
     """Read one request.
 
-    :raises RequestError: ``request_malformed``, ``host_invalid``, ``target_ambiguous``, ``target_too_long``, ``method_not_allowed``
-        or ``headers_too_large``.
+    :raises RequestError: ``request_malformed``, ``host_invalid``, ``target_ambiguous``, ``target_too_long``,
+        ``method_not_allowed`` or ``headers_too_large``.
     """
     if (request.version.major, request.version.minor) not in _VERSIONS:
         raise RequestError(reasons.REQUEST_MALFORMED, "only HTTP/1.0 and HTTP/1.1 are spoken here")
@@ -123,7 +123,7 @@ def read_host(headers: Headers) -> str:
 
 
 def _origin_form(raw: str, host: str) -> str:
-    """The target in origin form. Absolute form (RFC 9112 section 3.2.2) passes when it names the very host of ``Host``."""
+    """The target in origin form; absolute form (RFC 9112 section 3.2.2) passes when it names the host of ``Host``."""
     match = _ABSOLUTE.fullmatch(raw)
     if match is None:
         return raw

@@ -3,13 +3,15 @@
 A person wants to see the login page, a script wants a status. Which of the two is asking is told by, in this order:
 
 1. the route, when the operator settled it (:class:`~gateway.policy.routes.Unauthenticated`);
-2. the worker's ``X-Gateway-Fetch``, which carries the original request's mode and destination: a worker's own request looks like a script's;
+2. the worker's ``X-Gateway-Fetch``, which carries the original request's mode and destination: a worker's own request
+   looks like a script's;
 3. ``Sec-Fetch-Mode`` and ``Sec-Fetch-Dest``, but only when no credential came along, for the same reason;
-4. ``Accept``, when it names ``text/html`` explicitly and nothing in it is wanted more. ``*/*`` is what scripts and curl send, so it
-   is no wish for a page.
+4. ``Accept``, when it names ``text/html`` explicitly and nothing in it is wanted more. ``*/*`` is what scripts and
+   curl send, so it is no wish for a page.
 
-A redirect is only ever given to GET and HEAD: a login page cannot give back the body of a POST. Nor to a frame or an embedded object,
-since the login page refuses to be framed; those get the error page, which their own site may frame. Never by ``User-Agent``.
+A redirect is only ever given to GET and HEAD: a login page cannot give back the body of a POST. Nor to a frame or an
+embedded object, since the login page refuses to be framed; those get the error page, which their own site may frame.
+Never by ``User-Agent``.
 """
 
 from __future__ import annotations

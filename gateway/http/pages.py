@@ -1,7 +1,8 @@
 """HTML pages from templates with ``{{name}}`` placeholders, and the header fields every page is sent with.
 
-The rules this file obeys (``threats.md`` rows 20 and 31): a value enters a page only HTML-escaped, placeholders are filled in one pass so that
-a value cannot bring another one along, and no page has an inline script or style, so the policy can forbid both.
+The rules this file obeys (``threats.md`` rows 20 and 31): a value enters a page only HTML-escaped, placeholders are
+filled in one pass so that a value cannot bring another one along, and no page has an inline script or style, so the
+policy can forbid both.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ class AssetSource(Protocol):
 
 
 class Template:
-    """A page with placeholders. Links to assets get the version of the file that is there, so that they may be cached for ever."""
+    """A page with placeholders.
+
+    Links to assets get the version of the file that is there, so that what they lead to may be cached for ever.
+    """
 
     def __init__(self, assets: AssetSource, name: str) -> None:
         asset = assets.get(name)

@@ -2,10 +2,13 @@
 
 The rules this file obeys:
 
-* A refusal says what the reason table says and nothing of what the client sent (``threats.md`` row 20). The one exception is the
-  return path in a redirect's ``Location``, which is always relative and passed :mod:`gateway.http.return_to`.
-* ``WWW-Authenticate`` as RFC 6750 section 3 has it: without an error code when no credential came, with one when it was refused.
-* Problem documents are RFC 9457's, with the members ``code``, ``request_id`` and, where signing in helps, ``login_url``.
+* A refusal says what the reason table says and nothing of what the client sent (``threats.md`` row 20). The one
+  exception is the return path in a redirect's ``Location``, which is always relative and passed
+  :mod:`gateway.http.return_to`.
+* ``WWW-Authenticate`` as RFC 6750 section 3 has it: without an error code when no credential came, with one when it
+  was refused.
+* Problem documents are RFC 9457's, with the members ``code``, ``request_id`` and, where signing in helps,
+  ``login_url``.
 * No refusal is ever stored, and every field that decided its form is named in ``Vary`` (row 34). Redirects are 302.
 """
 
@@ -89,7 +92,13 @@ class Replies:
         return self.failure(decision.reason, request_id, form)
 
     def failure(
-        self, reason: Reason, request_id: str, form: Form = PROBLEM, *, retry_after: int | None = None, close: bool = False
+        self,
+        reason: Reason,
+        request_id: str,
+        form: Form = PROBLEM,
+        *,
+        retry_after: int | None = None,
+        close: bool = False,
     ) -> Reply:
         """The answer for ``reason`` in the given form: an error page or a problem document, never a redirect."""
         common = [("Cache-Control", "private, no-store"), ("Vary", ", ".join(READ_BY_NEGOTIATION))]

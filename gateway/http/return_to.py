@@ -1,10 +1,11 @@
 r"""Where to go after signing in: a path of this site, or its front page.
 
-The rule this file obeys (``threats.md`` row 30; oauth2-proxy CVE-2020-4037, CVE-2020-11053 and CVE-2021-21291): a destination is taken only
-when *every* reader sees a path of this origin in it. It starts with one ``/`` that neither ``/`` nor ``\`` follows, holds
-no control character, and its path passes :func:`gateway.core.target.parse_target`, which refuses empty segments, backslashes, dot
-segments and their escapes, doubly encoded ones included. With that, a URL parser (WHATWG URL, "path absolute" state) cannot leave the
-origin. The query may hold anything that a request target may: ``?next=%2Fhome`` is an honest deep link and decides no origin.
+The rule this file obeys (``threats.md`` row 30; oauth2-proxy CVE-2020-4037, CVE-2020-11053 and CVE-2021-21291): a
+destination is taken only when *every* reader sees a path of this origin in it. It starts with one ``/`` that neither
+``/`` nor ``\`` follows, holds no control character, and its path passes :func:`gateway.core.target.parse_target`,
+which refuses empty segments, backslashes, dot segments and their escapes, doubly encoded ones included. With that, a
+URL parser (WHATWG URL, "path absolute" state) cannot leave the origin. The query may hold anything that a request
+target may: ``?next=%2Fhome`` is an honest deep link and decides no origin.
 
 Anything else becomes ``/``: this is a convenience, so it is dropped without a word rather than argued about.
 """
@@ -21,7 +22,8 @@ from gateway.errors import RequestError
 
 HOME: Final = "/"
 MAX_LENGTH: Final = 2_048
-"""Characters. What fits into a Location beside everything else, percent-encoded once more, below the 8 KB of a request line."""
+"""Characters. What fits into a Location beside everything else, percent-encoded once more, below the 8 KB of a
+request line."""
 
 _ASCII_VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 _FRAGMENT: Final = re.compile(r"[!-~]*")
@@ -29,9 +31,7 @@ _MAX_PARAMETERS: Final = 32
 """Query parameters of a login address that are read; the gateway itself writes two."""
 
 
-def safe_return_path(
-    raw: str | None, *, allowed_prefixes: Sequence[str] = ("/",), never: Sequence[str] = ()
-) -> str:
+def safe_return_path(raw: str | None, *, allowed_prefixes: Sequence[str] = ("/",), never: Sequence[str] = ()) -> str:
     """``raw`` when it is a path of this site, else ``/``.
 
     :param raw: a path with optional query and fragment, percent-decoded once (as it stood in ``rd``).

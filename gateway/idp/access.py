@@ -5,9 +5,9 @@ file obeys (``threats.md`` rows 15 and 30; identity-toolkit.md sections 1 and 15
 
 * On loopback, only requests addressed to a loopback name, an IP literal or the public URL's host are served. A page
   that rebinds its own name to 127.0.0.1 is turned away (https://owasp.org/www-community/attacks/DNS_Rebinding).
-* A privileged call needs ``Authorization: Bearer`` with the configured secret. Without one the emulator's ``owner`` (or any
-  ``ya29.`` token, as the emulator takes) is believed, but only on a loopback bind, only without a proxy in between,
-  and never from a page of a foreign origin: CORS lets every page send that header.
+* A privileged call needs ``Authorization: Bearer`` with the configured secret. Without one the emulator's ``owner``
+  (or any ``ya29.`` token, as the emulator takes) is believed, but only on a loopback bind, only without a proxy in
+  between, and never from a page of a foreign origin: CORS lets every page send that header.
 * Client methods are open to every origin, as the SDKs need.
 """
 

@@ -1,5 +1,6 @@
-"""Methods for administrators only: create, batches, queries, session cookies, the emulator's control endpoints
-(identity-toolkit.md sections 10.1 and 11). The server lets nobody else in.
+"""Methods for administrators only: create, batches, queries, session cookies, the emulator's control endpoints.
+
+identity-toolkit.md sections 10.1 and 11. The server lets nobody else in.
 """
 
 from __future__ import annotations
@@ -127,13 +128,7 @@ async def batch_create(realm: Realm, call: Call) -> dict[str, Any]:
         errors: list[dict[str, Any]] = []
         for index, user in enumerate(users):
             try:
-                account = _imported(realm, user, template)
-                if realm.accounts.find(uid=account.uid) is None:
-                    realm.accounts.insert(account)
-                elif overwrite:
-                    realm.accounts.put(account)
-                else:
-                    raise WireError("localId belongs to an existing account - can not overwrite.")
+                _import(realm, _imported(realm, user, template), overwrite=overwrite)
             except WireError as error:
                 errors.append({"index": index, "message": error.message})
         return errors
@@ -252,6 +247,15 @@ def _hash_template(fields: Fields) -> foreign_hashes.Foreign | None:
         raise WireError(f"INVALID_HASH_ALGORITHM : {error}") from None
 
 
+def _import(realm: Realm, account: Account, *, overwrite: bool) -> None:
+    if realm.accounts.find(uid=account.uid) is None:
+        realm.accounts.insert(account)
+    elif overwrite:
+        realm.accounts.put(account)
+    else:
+        raise WireError("localId belongs to an existing account - can not overwrite.")
+
+
 def _imported(realm: Realm, user: Fields, template: foreign_hashes.Foreign | None) -> Account:
     """One account of an import.
 
@@ -286,9 +290,7 @@ def _imported(realm: Realm, user: Fields, template: foreign_hashes.Foreign | Non
         if template is None:
             raise WireError("INVALID_HASH_ALGORITHM : hashAlgorithm is missing")
         try:
-            values["password_hash"] = foreign_hashes.encode(
-                template.with_hash(password_hash, user.text("salt") or "")
-            )
+            values["password_hash"] = foreign_hashes.encode(template.with_hash(password_hash, user.text("salt") or ""))
         except ValueError:
             raise WireError("passwordHash or salt is not base64") from None
     values["links"] = tuple(_links(user))

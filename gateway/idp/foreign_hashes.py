@@ -1,7 +1,8 @@
 """Password hashes that were imported from other systems (``accounts:batchCreate``).
 
 They are verified once: the first successful sign-in replaces them by argon2id. Supported are the algorithms that the
-standard library and ``cryptography`` compute (identity-toolkit.md section 10.1 lists the names); bcrypt is not among them.
+standard library and ``cryptography`` compute (identity-toolkit.md section 10.1 lists the names); bcrypt is not among
+them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Foreign:
         return replace(self, hash=_base64(hash_), salt=_base64(salt))
 
 
-def parse_parameters(
+def parse_parameters(  # noqa: PLR0913 - the fields of an import, by name
     *,
     algorithm: str,
     signer_key: str = "",

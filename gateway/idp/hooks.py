@@ -1,8 +1,8 @@
 """Blocking functions that run in process: what they are told, what they may change, how they refuse.
 
-Events and answers have the shapes of the wire (blocking-functions.md sections 1.6, 1.8, 3.5 and 3.7), so that a function
-can move behind a URL without change. The rules this file obeys: **a function that fails, stalls or answers nonsense
-blocks the sign-in**, and the text of an unexpected exception stays in our log.
+Events and answers have the shapes of the wire (blocking-functions.md sections 1.6, 1.8, 3.5 and 3.7), so that a
+function can move behind a URL without change. The rules this file obeys: **a function that fails, stalls or answers
+nonsense blocks the sign-in**, and the text of an unexpected exception stays in our log.
 
 An exception with the attributes of :class:`Refusal` is a refusal whose message the person who signs in may read.
 """
@@ -57,7 +57,7 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What a function wants changed on the account (fields of :class:`Account`) and, for this session only, in the token."""
+    """What a function wants changed: fields of the :class:`Account` and, for this session only, claims in the token."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     session_claims: Mapping[str, Any] | None = None
@@ -214,7 +214,9 @@ def _overlay(answer: object, *, session: bool) -> Overlay:
             changes["email_verified"] = bool(value)
         elif name == "customClaims":
             claims = check_claims(value)
-            changes["custom_attributes"] = json.dumps(claims, separators=(",", ":"), ensure_ascii=False) if claims else None
+            changes["custom_attributes"] = (
+                json.dumps(claims, separators=(",", ":"), ensure_ascii=False) if claims else None
+            )
         elif name == "sessionClaims" and session:
             session_claims = check_claims(value)
     return Overlay(changes, session_claims)

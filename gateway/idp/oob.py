@@ -1,9 +1,10 @@
-"""Methods around mailed codes: ``accounts:sendOobCode``, ``:resetPassword``, applying a code, ``:createAuthUri``
-(identity-toolkit.md sections 6.5, 6.7, 6.8 and 6.11).
+"""Methods around mailed codes: ``accounts:sendOobCode``, ``:resetPassword``, applying a code, ``:createAuthUri``.
+
+identity-toolkit.md sections 6.5, 6.7, 6.8 and 6.11.
 
 The rules this file obeys: **with e-mail enumeration protection on, nothing here tells whether an address has an
-account**, and **a code acts only on the account and address it was made for**: when the address has changed since, the code is
-worthless.
+account**, and **a code acts only on the account and address it was made for**: when the address has changed since,
+the code is worthless.
 """
 
 from __future__ import annotations

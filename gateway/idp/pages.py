@@ -1,9 +1,9 @@
 """``/emulator/action``: what a mailed link opens (identity-toolkit.md section 11).
 
-Programs get JSON or a redirect, as from an emulator; people get a small page. The rules this file obeys: **the page runs
-no script and loads nothing from elsewhere** (its style sheet is allowed by hash), **everything shown is escaped**, and **a
-redirect goes only where the one who asked for the link wanted it to**: the target is compared with the stored one, so
-that nobody can bend a link into an open redirect.
+Programs get JSON or a redirect, as from an emulator; people get a small page. The rules this file obeys: **the page
+runs no script and loads nothing from elsewhere** (its style sheet is allowed by hash), **everything shown is escaped**,
+and **a redirect goes only where the one who asked for the link wanted it to**: the target is compared with the stored
+one, so that nobody can bend a link into an open redirect.
 """
 
 from __future__ import annotations
@@ -26,15 +26,26 @@ from gateway.idp.wire import Fields
 _KINDS: Final = {mode: kind for kind, mode in MODES.items()}
 
 _STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1c2330;--soft:#566074;--paper:#f5f6f8;--card:#fff;--line:#cfd5df;--accent:#1d56c9;--bad:#a8201a}
-@media (prefers-color-scheme:dark){:root{--ink:#e8ebf1;--soft:#a7b0c0;--paper:#12161d;--card:#1b212b;--line:#3a4352;--accent:#8fb4ff;--bad:#ff9d94}}
-*{box-sizing:border-box}body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--paper);
-color:var(--ink);font:1rem/1.5 system-ui,sans-serif}main{width:100%;max-width:26rem;background:var(--card);border:1px solid var(--line);
-border-radius:.75rem;padding:2rem}h1{margin:0 0 .75rem;font-size:1.375rem;line-height:1.3}p{margin:0 0 1rem;overflow-wrap:anywhere}
-.soft{color:var(--soft);font-size:.875rem;margin:1.5rem 0 0}.bad{color:var(--bad)}label{display:block;font-weight:600;margin-bottom:.375rem}
-input{width:100%;padding:.625rem .75rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--soft);border-radius:.5rem}
-button{margin-top:1rem;width:100%;padding:.7rem;font:inherit;font-weight:600;color:var(--card);background:var(--accent);border:0;border-radius:.5rem;
-cursor:pointer}a{color:var(--accent)}:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+:root { color-scheme: light dark; --ink: #1c2330; --soft: #566074; --paper: #f5f6f8; --card: #fff; --line: #cfd5df;
+  --accent: #1d56c9; --bad: #a8201a }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8ebf1; --soft: #a7b0c0; --paper: #12161d; --card: #1b212b;
+  --line: #3a4352; --accent: #8fb4ff; --bad: #ff9d94 } }
+* { box-sizing: border-box }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.5rem; background: var(--paper);
+  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
+main { width: 100%; max-width: 26rem; background: var(--card); border: 1px solid var(--line); border-radius: .75rem;
+  padding: 2rem }
+h1 { margin: 0 0 .75rem; font-size: 1.375rem; line-height: 1.3 }
+p { margin: 0 0 1rem; overflow-wrap: anywhere }
+.soft { color: var(--soft); font-size: .875rem; margin: 1.5rem 0 0 }
+.bad { color: var(--bad) }
+label { display: block; font-weight: 600; margin-bottom: .375rem }
+input { width: 100%; padding: .625rem .75rem; font: inherit; color: inherit; background: transparent;
+  border: 1px solid var(--soft); border-radius: .5rem }
+button { margin-top: 1rem; width: 100%; padding: .7rem; font: inherit; font-weight: 600; color: var(--card);
+  background: var(--accent); border: 0; border-radius: .5rem; cursor: pointer }
+a { color: var(--accent) }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 """
 
 SECURITY_HEADERS: Final = {
@@ -125,7 +136,10 @@ def _appended(url: str, parameters: Fields) -> str:
 
 def _done(record: CodeRecord) -> tuple[str, str]:
     return {
-        CodeKind.PASSWORD_RESET: ("Password changed", f"The new password of {record.email} is set. You can sign in with it now."),
+        CodeKind.PASSWORD_RESET: (
+            "Password changed",
+            f"The new password of {record.email} is set. You can sign in with it now.",
+        ),
         CodeKind.VERIFY_EMAIL: ("Address confirmed", f"{record.email} is confirmed. You can close this page."),
         CodeKind.VERIFY_AND_CHANGE_EMAIL: ("Address changed", f"From now on you sign in with {record.new_email}."),
         CodeKind.RECOVER_EMAIL: (

@@ -115,7 +115,7 @@ class Passwords:
             right = foreign_hashes.verify(stored, password)
             # Hashing also when it was wrong keeps the time of both answers alike.
             replacement = self._hasher.hash(password)
-            return Verdict(right, replacement if right else None)
+            return Verdict(right=right, replacement=replacement if right else None)
         if stored is None:
             self._decoy = self._decoy or self._hasher.hash("decoy")
         try:
@@ -124,7 +124,9 @@ class Passwords:
             return Verdict(right=False)
         if stored is None:
             return Verdict(right=False)
-        return Verdict(True, self._hasher.hash(password) if self._hasher.check_needs_rehash(stored) else None)
+        return Verdict(
+            right=True, replacement=self._hasher.hash(password) if self._hasher.check_needs_rehash(stored) else None
+        )
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:

@@ -1,5 +1,6 @@
-"""Methods that read, change and delete one account: ``accounts:lookup``, ``:update``, ``:delete`` by a client with its
-ID token, or by an administrator with an id (identity-toolkit.md sections 6.4 to 6.6 and 10.1).
+"""Methods that read, change and delete one account: ``accounts:lookup``, ``:update`` and ``:delete``.
+
+A client calls them with its ID token, an administrator with an id (identity-toolkit.md sections 6.4 to 6.6 and 10.1).
 
 The rule this file obeys: **a client changes what belongs to the person, an administrator what belongs to the project.**
 Verified marks, claims, phone numbers, valid-since and the disabled switch are the administrator's.

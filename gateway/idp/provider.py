@@ -1,7 +1,7 @@
 """The provider as one thing: settings, start, stop, and what the rest of the program asks of it.
 
-The rules this file obeys (``threats.md`` row 15): **a development provider stays on loopback and on demo projects** unless it is
-forced, and **a configuration that cannot work stops the start with a clear message**.
+The rules this file obeys (``threats.md`` row 15): **a development provider stays on loopback and on demo projects**
+unless it is forced, and **a configuration that cannot work stops the start with a clear message**.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ _log = logging.getLogger(__name__)
 class ProviderSettings:
     """How a provider runs.
 
-    ``database`` None keeps everything in memory. ``admin_secret`` is the bearer token of privileged calls; None means the
-    emulator's ``owner``, accepted on a loopback bind only. ``force`` allows other binds, and project ids that do not
-    begin with ``demo-``. ``public_url`` is the origin in mailed links. ``password_profile`` ``testing`` is for suites.
+    ``database`` None keeps everything in memory. ``admin_secret`` is the bearer token of privileged calls; None means
+    the emulator's ``owner``, accepted on a loopback bind only. ``force`` allows other binds, and project ids that do
+    not begin with ``demo-``. ``public_url`` is the origin in mailed links. ``password_profile`` ``testing`` is for
+    suites.
     """
 
     project_id: str
@@ -73,7 +74,7 @@ class ProviderSettings:
     password_sign_in: bool = True
     email_link_sign_in: bool = True
     anonymous_sign_in: bool = True
-    password_profile: ProfileName = "strong"
+    password_profile: ProfileName = "strong"  # noqa: S105 - the name of a profile
 
 
 class SystemClock:
@@ -281,13 +282,15 @@ class IdentityProvider:
             try:
                 await realm.db.run(realm.id_keys.maintain)
                 await realm.db.run(realm.cookie_keys.maintain)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a full disk now must not stop the next look
                 _log.exception("looking after the signing keys failed; the present ones stay in use")
 
     def _unbindable(self, error: OSError) -> ConfigError:
         where = f"{self._settings.host}:{self._settings.port}"
         if error.errno == errno.EADDRINUSE:
-            return ConfigError(where, "the identity provider's port is taken", "stop the other program or choose a port")
+            return ConfigError(
+                where, "the identity provider's port is taken", "stop the other program or choose a port"
+            )
         return ConfigError(where, f"the identity provider cannot listen there: {error.strerror or error}")
 
 

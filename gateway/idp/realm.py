@@ -62,9 +62,9 @@ class Realm:
 class Call:
     """One call of a method.
 
-    ``privileged``: it carried the administrator's credential. ``unsigned_allowed``: the circumstances are those in which the
-    emulator's credentials are believed, so an unsigned custom token is too. ``address`` is the client's, already
-    judged. ``parameters`` are the query's.
+    ``privileged``: it carried the administrator's credential. ``unsigned_allowed``: the circumstances are those in
+    which the emulator's credentials are believed, so an unsigned custom token is too. ``address`` is the client's,
+    already judged. ``parameters`` are the query's.
     """
 
     fields: Fields = field(repr=False)

@@ -1,4 +1,4 @@
-"""What the provider remembers, as frozen values; one class for each table of ``schema.sql``, which explains the fields."""
+"""What the provider remembers, as frozen values: one class a table of ``schema.sql``, which explains the fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CUSTOM = "custom"
 
 
 class CodeKind(enum.StrEnum):
-    """Kinds of out-of-band code; values and their order are the wire's ``requestType`` (some clients send the index)."""
+    """Kinds of out-of-band code; the values are the wire's ``requestType``."""
 
     PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105 - a wire constant
     VERIFY_EMAIL = "VERIFY_EMAIL"

@@ -1,8 +1,8 @@
 """HTTP: the table of endpoints, CORS, bodies in, envelopes out (identity-toolkit.md sections 1, 2, 5, 6, 9 to 11).
 
 Every endpoint answers in the plain form (``/v1/...``) and behind its production host's name
-(``/identitytoolkit.googleapis.com/v1/...``), which is how clients in emulator mode write it. Whatever goes wrong, the answer
-is the error envelope.
+(``/identitytoolkit.googleapis.com/v1/...``), which is how clients in emulator mode write it. Whatever goes wrong, the
+answer is the error envelope.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ class Server:
         fields = await _fields(request, form=True) if request.method == "POST" else Fields({})
         call = self._call(request, fields, privileged=False, api_key=request.query.get("apiKey"))
         if request.method == "POST":
-            call = Call(fields=fields, api_key=call.api_key, address=call.address, locale=call.locale, parameters=fields)
+            call = Call(
+                fields=fields, api_key=call.api_key, address=call.address, locale=call.locale, parameters=fields
+            )
         wants_page = "text/html" in request.headers.get("Accept", "")
         answer = await pages.action(self.realm_of(), call, wants_page=wants_page)
         headers = dict(pages.SECURITY_HEADERS)
@@ -156,7 +158,7 @@ class Server:
                 response = _failure(not_found())
             except RequestError as error:
                 response = _failure(WireError(f"Invalid request. {error.detail}", status="INVALID_ARGUMENT"))
-            except Exception:
+            except Exception:  # noqa: BLE001 - the last resort: logged, and answered in the envelope
                 _log.exception("%s %s failed", request.method, request.path)
                 response = _failure(WireError("Internal error encountered.", code=500, status="INTERNAL"))
             _add_headers(request, response)

@@ -8,8 +8,8 @@ The rules this file obeys (identity-toolkit.md sections 3, 4, 6.12 and 12):
   The comparison ``auth_time < valid_since`` has a resolution of one second; ``ended_at`` closes that second for
   refresh tokens.
 * An ID token that is presented to us is verified like anybody's: RS256, our key, our project, not expired, its session
-  not revoked. Session claims and provider are taken from the stored session and never from the token, because a token also
-  carries custom claims that may have been withdrawn since.
+  not revoked. Session claims and provider are taken from the stored session and never from the token, because a token
+  also carries custom claims that may have been withdrawn since.
 
 Synchronous; lives on the store's thread.
 """
@@ -190,8 +190,9 @@ class Sessions:
     def _session_of(self, payload: Mapping[str, Any]) -> SessionRecord | None:
         """The session that a token of ours came from.
 
-        The token names none, but account, second and provider do, and its session's claims all stand in it. Where several
-        sessions of one second fit, the one with the most claims is taken: dropping a sign-in address would loosen a check.
+        The token names none, but account, second and provider do, and its session's claims all stand in it. Where
+        several sessions of one second fit, the one with the most claims is taken: dropping a sign-in address would
+        loosen a check.
         """
         provider = payload["firebase"]["sign_in_provider"]
         fitting = [

@@ -26,7 +26,7 @@ EMAIL_LINK = "emailLink"
 
 
 async def sign_up(realm: Realm, call: Call) -> dict[str, Any]:
-    """``accounts:signUp`` by a client (section 6.1): a new account, an anonymous one, or a password for an existing one.
+    """``accounts:signUp`` by a client (section 6.1): a new account, an anonymous one, or a password for an old one.
 
     :raises WireError: as the section lists.
     """
@@ -162,9 +162,7 @@ async def refresh(realm: Realm, call: Call) -> dict[str, Any]:
     """
     if call.require("grantType", "MISSING_GRANT_TYPE") != "refresh_token":
         raise WireError("INVALID_GRANT_TYPE")
-    tokens, account = await realm.db.run(
-        realm.sessions.refresh, call.require("refreshToken", "MISSING_REFRESH_TOKEN")
-    )
+    tokens, account = await realm.db.run(realm.sessions.refresh, call.require("refreshToken", "MISSING_REFRESH_TOKEN"))
     return {
         "access_token": tokens.id_token,
         "expires_in": str(ID_TOKEN_LIFETIME),
@@ -201,9 +199,7 @@ async def _create_with_password(realm: Realm, call: Call, email: str, password: 
     return await _admit(realm, call, account, method=PASSWORD)
 
 
-async def _add_password(
-    realm: Realm, call: Call, id_token: str, email: str, password: str
-) -> tuple[Account, Tokens]:
+async def _add_password(realm: Realm, call: Call, id_token: str, email: str, password: str) -> tuple[Account, Tokens]:
     """Give an account that is signed in an address and a password. No function fires for this way of linking."""
     presented = await realm.db.run(realm.sessions.present, id_token)
     await realm.db.run(realm.accounts.require_free_email, email, owner=presented.account.uid)

@@ -1,10 +1,10 @@
 """Key sets that rotate without a gap.
 
-The rules this file obeys: **a key is published before it signs** (for longer than anybody may cache the set) **and stays
-published until the last token it signed has expired**; ID tokens and session cookies have separate sets
-(identity-toolkit.md section 5). Everything follows from one moment for each key, ``signs_from``: the key that signs is the newest
-whose moment has come, and a key may go once its successor has been signing for a token's lifetime. A provider
-that slept for a year therefore wakes up signing with its old key, publishes a new one, and changes over later.
+The rules this file obeys: **a key is published before it signs** (for longer than anybody may cache the set) **and
+stays published until the last token it signed has expired**; ID tokens and session cookies have separate sets
+(identity-toolkit.md section 5). Everything follows from one moment for each key, ``signs_from``: the key that signs
+is the newest whose moment has come, and a key may go once its successor has been signing for a token's lifetime. A
+provider that slept for a year therefore wakes up signing with its old key, publishes a new one, and changes over later.
 
 Synchronous; lives on the store's thread.
 """

@@ -66,7 +66,9 @@ class Store:
             raise ConfigError(where, f"the provider's database cannot be used: {_plain(error)}", _HINT_PATH) from None
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise ConfigError(where, f"this is not a readable SQLite database: {_plain(error)}", _HINT_DAMAGED) from None
+            raise ConfigError(
+                where, f"this is not a readable SQLite database: {_plain(error)}", _HINT_DAMAGED
+            ) from None
         except ConfigError:
             connection.close()
             raise
@@ -120,6 +122,22 @@ class Store:
 
         :raises sqlite3.IntegrityError: address, phone number or federated identity belong to another account.
         """
+        # A savepoint: a batch goes on after one account that does not fit, and must not keep half of it.
+        self._sql.execute("SAVEPOINT account")
+        try:
+            self._write_account(account)
+        except sqlite3.IntegrityError:
+            self._sql.execute("ROLLBACK TO account")
+            raise
+        finally:
+            self._sql.execute("RELEASE account")
+
+    def delete_account(self, uid: str) -> None:
+        """Forget the account and its codes. Its sessions stay, so that their tokens can be refused by name."""
+        self._sql.execute("DELETE FROM accounts WHERE uid = ?", (uid,))
+        self._sql.execute("DELETE FROM codes WHERE uid = ?", (uid,))
+
+    def _write_account(self, account: Account) -> None:
         assignments = ", ".join(f"{column} = excluded.{column}" for column in _ACCOUNT_COLUMNS if column != "uid")
         self._sql.execute(
             f"INSERT INTO accounts ({', '.join(_ACCOUNT_COLUMNS)}) VALUES ({', '.join('?' * len(_ACCOUNT_COLUMNS))})"  # noqa: S608 - constants
@@ -131,11 +149,6 @@ class Store:
             "INSERT INTO links (uid, provider_id, raw_id, email, display_name, photo_url) VALUES (?, ?, ?, ?, ?, ?)",
             [(account.uid, x.provider_id, x.raw_id, x.email, x.display_name, x.photo_url) for x in account.links],
         )
-
-    def delete_account(self, uid: str) -> None:
-        """Forget the account and its codes. Its sessions stay, so that their tokens can be refused by name."""
-        self._sql.execute("DELETE FROM accounts WHERE uid = ?", (uid,))
-        self._sql.execute("DELETE FROM codes WHERE uid = ?", (uid,))
 
     def _one_account(self, condition: str, *values: str) -> Account | None:
         row = self._sql.execute(
@@ -155,7 +168,8 @@ class Store:
         return Account(
             **values,
             links=tuple(
-                Link(provider_id=p, raw_id=r, email=e, display_name=d, photo_url=u) for p, r, e, d, u in links.fetchall()
+                Link(provider_id=p, raw_id=r, email=e, display_name=d, photo_url=u)
+                for p, r, e, d, u in links.fetchall()
             ),
         )
 
@@ -204,8 +218,8 @@ class Store:
 
     def _sessions(self, condition: str, *values: str | int) -> list[SessionRecord]:
         rows = self._sql.execute(
-            "SELECT token_hash, uid, sign_in_provider, auth_time, session_claims, created_at, last_used_at, ended_at"
-            f" FROM sessions WHERE {condition}",  # noqa: S608 - constants
+            "SELECT token_hash, uid, sign_in_provider, auth_time, session_claims, created_at, last_used_at, ended_at"  # noqa: S608 - constants
+            f" FROM sessions WHERE {condition}",
             values,
         )
         return [
@@ -300,7 +314,9 @@ class StoreThread:
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``call`` on the store's thread, inside one transaction that an exception rolls back."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: self._run(call, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, lambda: self._run(call, *args, **kwargs)
+        )
 
     def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._store is None:
@@ -341,7 +357,7 @@ def _prepare(connection: sqlite3.Connection, where: str, project_id: str) -> Non
         if owner is None or owner[0] != project_id:
             raise ConfigError(
                 where,
-                f"the database holds the accounts of project {'?' if owner is None else owner[0]!r}, not {project_id!r}",
+                f"it holds the accounts of project {'?' if owner is None else owner[0]!r}, not of {project_id!r}",
                 "use one file for each project",
             )
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,5 +1,6 @@
-"""Requests and replies as they look on the wire: field access that never raises anything but a refusal, user records,
-the error envelope (identity-toolkit.md sections 1 to 3).
+"""Requests and replies as they look on the wire: fields, user records, the error envelope.
+
+identity-toolkit.md sections 1 to 3. Reading a field either answers or raises a refusal, whatever a client sends.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SNAKE: Final = re.compile(r"_([a-z0-9])")
 
 
 class Fields:
-    """A request body. Accepts snake_case names, numbers for text and text for numbers and booleans, as clients send them."""
+    """A request body. Takes snake_case names, numbers for text, and text for numbers and booleans, as clients do."""
 
     __slots__ = ("_values", "_where")
 
@@ -87,9 +88,8 @@ class Fields:
         value = self._values.get(name)
         if value is None:
             return None
-        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII):
-            value = int(value)
-        elif isinstance(value, float) and value.is_integer():
+        digits = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII) is not None
+        if digits or (isinstance(value, float) and value.is_integer()):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not _fits(value):
             raise self._wrong(name, "an integer")
@@ -109,7 +109,7 @@ class Fields:
         return [str(v) for v in values]
 
     def choice(self, name: str, choices: Sequence[str | None]) -> str | None:
-        """A name, or its index in ``choices`` (Android sends enums as numbers); unknown names are returned as they are."""
+        """A name, or its index in ``choices`` (Android sends enums as numbers); unknown names stay as they are."""
         value = self._values.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
             return choices[value]

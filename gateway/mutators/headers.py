@@ -3,17 +3,21 @@
 The rules this file obeys (``threats.md`` rows 16 to 19; oauth2-proxy CVE-2025-64484, Traefik CVE-2024-45410 and
 CVE-2026-33433):
 
-1. **A name the gateway vouches for never comes from a client.** Names are compared *folded* (lower case, everything but letters and
-   digits read as ``-``), because CGI, WSGI and PHP fold them so, and on every route, public ones included.
-2. **An unusual spelling is not a name.** A field whose name holds anything but letters, digits and hyphens is dropped: behind the
-   gateway ``X_Forwarded_User`` and ``X-Forwarded-User`` are one variable. (nginx does the same by default.)
-3. **The incoming set is cleaned first, ours is added last.** Hop-by-hop fields and whatever ``Connection`` nominates (RFC 9110 section
-   7.6.1) are removed from what the *client* sent, so that ``Connection: X-Forwarded-User`` can delete nothing of ours.
-4. **A value that came from a token can hold anything.** It is encoded or left out, never passed on with a control character.
+1. **A name the gateway vouches for never comes from a client.** Names are compared *folded* (lower case, everything
+   but letters and digits read as ``-``), because CGI, WSGI and PHP fold them so, and on every route, public ones
+   included.
+2. **An unusual spelling is not a name.** A field whose name holds anything but letters, digits and hyphens is
+   dropped: behind the gateway ``X_Forwarded_User`` and ``X-Forwarded-User`` are one variable. (nginx does the same by
+   default.)
+3. **The incoming set is cleaned first, ours is added last.** Hop-by-hop fields and whatever ``Connection`` nominates
+   (RFC 9110 section 7.6.1) are removed from what the *client* sent, so that ``Connection: X-Forwarded-User`` can
+   delete nothing of ours.
+4. **A value that came from a token can hold anything.** It is encoded or left out, never passed on with a control
+   character.
 
-How text becomes a field value: visible ASCII as it is; everything else as an RFC 8187 ``ext-value`` (``UTF-8''M%C3%BCller``), and so
-is a text that itself begins with ``UTF-8''``, which keeps the encoding unambiguous. In the comma-separated groups field a group with a comma
-or a space at an end is encoded too.
+How text becomes a field value: visible ASCII as it is; everything else as an RFC 8187 ``ext-value``
+(``UTF-8''M%C3%BCller``), and so is a text that itself begins with ``UTF-8''``, which keeps the encoding unambiguous.
+In the comma-separated groups field a group with a comma or a space at an end is encoded too.
 """
 
 from __future__ import annotations
@@ -208,7 +212,7 @@ def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
 def strip_request(
     headers: Headers, *, keep_authorization: bool = False, cookies: frozenset[bytes] = SESSION_COOKIES
 ) -> Fields:
-    """What remains of a client's fields: no framing, no hop-by-hop, nothing that the gateway vouches for, no credential of ours.
+    """What remains of a client's fields: no framing, nothing that the gateway vouches for, no credential of ours.
 
     ``Host`` and ``Content-Length`` are taken out as well; whoever writes the request adds them in one form.
     """
@@ -267,7 +271,7 @@ def _groups(value: object) -> bytes | None:
 
 
 def identity_fields(session: Session | None, route: Route) -> Fields:
-    """Who the gateway says is calling, as far as ``route.identity`` wants it told; nothing for a visitor without a session."""
+    """Who the gateway says is calling, as far as ``route.identity`` wants it told; nothing without a session."""
     if session is None:
         return []
     claims = session.claims
@@ -295,7 +299,7 @@ def forwarding_fields(context: RequestContext, addresses: AddressSource) -> Fiel
 
 
 def _chain(context: RequestContext, addresses: AddressSource) -> list[IPAddress]:
-    """Client first, our peer last: the addresses that the guard's walk passed. What stood left of the client is forgotten."""
+    """Client first, our peer last: the addresses that the guard's walk passed, and nothing from left of them."""
     current = parse_address(context.peer)
     if current is None:
         return []
@@ -324,8 +328,8 @@ def upstream_fields(
 ) -> Fields:
     """Every field for the backend except framing: the client's, cleaned, then the gateway's.
 
-    ``Host`` stays the client's: the backend builds its links and checks its origins with it, and the upstream's address is no secret
-    worth replacing it for.
+    ``Host`` stays the client's: the backend builds its links and checks its origins with it, and the upstream's
+    address is no secret worth replacing it for.
     """
     # A credential that was not believed is not handed on, or the backend might believe it.
     keep_authorization = route.forward_authorization and decision.ignored is None
@@ -341,7 +345,8 @@ def upstream_fields(
 def response_fields(fields: Iterable[tuple[bytes, bytes]], decision: Allow, route: Route, request_id: str) -> Fields:
     """What of an upstream's answer reaches the client: no hop-by-hop, no framing, nothing that is the gateway's to say.
 
-    Where the answer depends on who asks, shared caches are told so (``threats.md`` row 34, RFC 9111 sections 3.5 and 4.1).
+    Where the answer depends on who asks, shared caches are told so (``threats.md`` row 34, RFC 9111 sections 3.5 and
+    4.1).
     """
     fields = tuple(fields)
     dropped = nominated(value for name, value in fields if name.lower() == b"connection")
@@ -375,8 +380,6 @@ def _private(fields: Fields) -> Fields:
 
 def _vary(fields: Fields) -> Fields:
     """Add the two fields that a session can come in to ``Vary``."""
-    named = {
-        part.strip().lower() for name, value in fields if name.lower() == b"vary" for part in value.split(b",")
-    }
+    named = {part.strip().lower() for name, value in fields if name.lower() == b"vary" for part in value.split(b",")}
     missing = [] if b"*" in named else [name for name in (b"Authorization", b"Cookie") if name.lower() not in named]
     return [*fields, (b"Vary", b", ".join(missing))] if missing else fields

@@ -1,10 +1,11 @@
 """The upstream's answer, read strictly: bytes in, values out, no I/O.
 
-The rule this file obeys (``threats.md`` row 24; RFC 9112 sections 4, 5, 6.3 and 7.1): an answer whose end two readers could see in different places
-is not passed on. Refused with :class:`~gateway.errors.UpstreamProtocolError`: bare CR or LF, NUL and other controls, folded lines, names
-that are no token, two lengths, a length beside a transfer coding, a coding other than ``chunked``, chunk sizes that are not plain
-hexadecimal. The gateway reads answers itself, and not through an HTTP client library, because clients are lenient by design, lose
-the bytes of unusual field values, and hide interim answers.
+The rule this file obeys (``threats.md`` row 24; RFC 9112 sections 4, 5, 6.3 and 7.1): an answer whose end two readers
+could see in different places is not passed on. Refused with :class:`~gateway.errors.UpstreamProtocolError`: bare CR
+or LF, NUL and other controls, folded lines, names that are no token, two lengths, a length beside a transfer coding,
+a coding other than ``chunked``, chunk sizes that are not plain hexadecimal. The gateway reads answers itself, and not
+through an HTTP client library, because clients are lenient by design, lose the bytes of unusual field values, and
+hide interim answers.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ RawFields = tuple[tuple[bytes, bytes], ...]
 class AnswerHead:
     """Status line and fields of one answer.
 
-    ``length`` is Content-Length or None; ``chunked`` excludes it; with neither, the body ends with the connection. ``persistent``: the
-    upstream will take another request on this connection.
+    ``length`` is Content-Length or None; ``chunked`` excludes it; with neither, the body ends with the connection.
+    ``persistent``: the upstream will take another request on this connection.
     """
 
     status: int
@@ -112,7 +113,7 @@ def parse_fields(lines: list[bytes]) -> RawFields:
 
 
 class ChunkedBody:
-    """Decodes the chunked coding (RFC 9112 section 7.1) piece by piece. ``rest`` holds what lies behind the end once ``done``."""
+    """Decodes the chunked coding (RFC 9112 section 7.1) piece by piece."""
 
     __slots__ = ("_buffer", "_left", "_trailing", "done", "trailers")
 

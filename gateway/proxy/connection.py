@@ -1,7 +1,8 @@
 """One connection to an upstream: bytes with back-pressure both ways, and a strict end.
 
-Reading: what arrives is buffered up to :data:`HIGH_WATER` bytes, then the socket is left alone until somebody reads; so a slow client
-slows its upstream down and nothing piles up here. Writing: :meth:`UpstreamConnection.drain` waits while the kernel takes no more.
+Reading: what arrives is buffered up to :data:`HIGH_WATER` bytes, then the socket is left alone until somebody reads;
+so a slow client slows its upstream down and nothing piles up here. Writing: :meth:`UpstreamConnection.drain` waits
+while the kernel takes no more.
 """
 
 from __future__ import annotations
@@ -92,10 +93,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether another request may be written: open, and nothing unread. A byte nobody asked for poisons a connection."""
-        return (
-            self._transport is not None and not self._transport.is_closing() and not self._eof and not self._buffer
-        )
+        """Whether another request may be written: open, and no byte there that nobody asked for."""
+        return self._transport is not None and not self._transport.is_closing() and not self._eof and not self._buffer
 
     @property
     def buffered(self) -> bool:

@@ -5,9 +5,10 @@ The rules this file obeys (``threats.md`` rows 22, 24, 25, 28, 42 and 43):
 * The target leaves byte for byte as it came; what was judged is what is asked for.
 * No body is ever held as a whole: each piece is passed on as it arrives, and reading waits for writing.
 * Framing is written anew from what was understood, so nothing ambiguous passes in either direction.
-* A request is sent again only when it is idempotent without a body, on a reused connection that died before the first byte of an answer.
-* An answer that ends too early is visibly broken for the client, never a clean end. A client that goes away takes its upstream
-  connection with it, so half an upload never looks whole.
+* A request is sent again only when it is idempotent without a body, on a reused connection that died before the first
+  byte of an answer.
+* An answer that ends too early is visibly broken for the client, never a clean end. A client that goes away takes its
+  upstream connection with it, so half an upload never looks whole.
 """
 
 from __future__ import annotations
@@ -43,7 +44,15 @@ _SWITCHING: Final = 101
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with zero seconds: closing sends a reset."""
 _FORBIDDEN_TRAILERS: Final = frozenset(
-    {b"content-length", b"host", b"set-cookie", b"cache-control", b"content-type", b"content-encoding", b"authorization"}
+    {
+        b"content-length",
+        b"host",
+        b"set-cookie",
+        b"cache-control",
+        b"content-type",
+        b"content-encoding",
+        b"authorization",
+    }
 )
 """Fields that mean nothing, or something dangerous, behind a body (RFC 9110 section 6.5.1)."""
 
@@ -51,7 +60,8 @@ _FORBIDDEN_TRAILERS: Final = frozenset(
 class Relayed(web.StreamResponse):
     """A response that was written to the connection already, in the upstream's own bytes.
 
-    aiohttp's server wants a response object to know whether the connection lives on; it writes nothing of its own for this one.
+    aiohttp's server wants a response object to know whether the connection lives on; it writes nothing of its own for
+    this one.
     """
 
     def __init__(self, status: int, *, keep_alive: bool) -> None:
@@ -63,7 +73,7 @@ class Relayed(web.StreamResponse):
         """Whether the client's connection takes another request."""
         return self._lives_on
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - aiohttp's signature
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002
         """Nothing is left to be written."""
         return None
 
@@ -210,7 +220,7 @@ class Transfer:
                     async with asyncio.timeout(self._timeouts.idle):
                         piece = await self._request.content.readany()
                 except Exception as error:
-                    # Whatever stopped the body (a broken chunk, a silent client): the upstream must not see a complete request.
+                    # A broken chunk, a silent client: the upstream must not see a complete request.
                     self._connection.close()
                     raise RequestError(reasons.REQUEST_MALFORMED, "the request's body broke off") from error
                 if not piece:
@@ -243,13 +253,16 @@ class Transfer:
         raise UpstreamProtocolError("the upstream sends interim answers without end")
 
     async def _head_in_time(self) -> AnswerHead:
-        """The next head, or :class:`UpstreamTimeout` when the upstream is silent for too long after the last byte it was sent."""
+        """The next head.
+
+        :raises UpstreamTimeout: the upstream is silent for too long after the last byte it was sent.
+        """
         loop = asyncio.get_running_loop()
         reading = asyncio.ensure_future(self._connection.read_head())
         try:
             while True:
                 uploading = self._uploading
-                # While a body is on its way the upstream may well wait for its end, so the upload's own deadline counts.
+                # While a body is on its way the upstream may wait for its end: the upload's own deadline counts.
                 allowed = self._timeouts.idle if uploading else self._timeouts.first_byte
                 left = self._sent_at + allowed - loop.time()
                 if left <= 0:

@@ -2,12 +2,13 @@
 
 The rules this file obeys (``threats.md`` rows 20, 36 and 37):
 
-* A request's head has to be there within :data:`HEAD_DEADLINE` seconds *in total*, from the connection's start or from its first byte
-  on a kept connection. aiohttp has no such deadline, so a thousand slow clients could hold a thousand connections for ever.
-* What aiohttp's parser refuses is answered with the gateway's own small problem document. aiohttp's answer repeats parts of the
-  request, and a token that was too long would come back in it.
-* When the parser refuses the *rest of a body*, the request being handled is told. aiohttp only queues the error behind it, and
-  whoever reads the body would wait for ever.
+* A request's head has to be there within :data:`HEAD_DEADLINE` seconds *in total*, from the connection's start or
+  from its first byte on a kept connection. aiohttp has no such deadline, so a thousand slow clients could hold a
+  thousand connections for ever.
+* What aiohttp's parser refuses is answered with the gateway's own small problem document. aiohttp's answer repeats
+  parts of the request, and a token that was too long would come back in it.
+* When the parser refuses the *rest of a body*, the request being handled is told. aiohttp only queues the error
+  behind it, and whoever reads the body would wait for ever.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ HEAD_DEADLINE: Final = 10.0
 KEEP_ALIVE: Final = 75.0
 """Seconds that a kept connection may be idle: nginx's keepalive_timeout."""
 LINGER: Final = 5.0
-"""Seconds that the rest of a refused body is read and thrown away, so that the refusal arrives (nginx: lingering_timeout)."""
+"""Seconds that the rest of a refused body is read and thrown away, so that the refusal arrives (nginx:
+lingering_timeout)."""
 MAX_REQUEST_LINE: Final = 8_190
 """Bytes; aiohttp's and Apache's limit."""
 MAX_FIELD: Final = 32_768
-"""Bytes of one field line: a 16 KB token twice over. Differs from :data:`MAX_REQUEST_LINE`, which tells the two errors apart."""
+"""Bytes of one field line: a 16 KB token twice over. Differs from :data:`MAX_REQUEST_LINE`, which tells the two
+errors apart."""
 MAX_FIELDS: Final = 128
 """Field lines of one request; Apache's LimitRequestFields is 100."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-NewRequestId = Callable[[], str]
+OnRefused = Callable[[web.BaseRequest, Reason], str]
+"""Told of a request that never reached the handler and why; gives the request id for the answer."""
 
 
 def parser_reason(error: BaseException | None) -> Reason:
@@ -59,14 +63,20 @@ def parser_reason(error: BaseException | None) -> Reason:
 class ClientProtocol(web.RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_deadline", "_handling", "_head_deadline", "_new_request_id", "_replies")
+    __slots__ = ("_deadline", "_handling", "_head_deadline", "_on_refused", "_replies")
 
     def __init__(
-        self, manager: web.Server, *, replies: Replies, new_request_id: NewRequestId, head_deadline: float, **options: Any
+        self,
+        manager: web.Server,
+        *,
+        replies: Replies,
+        on_refused: OnRefused,
+        head_deadline: float,
+        **options: Any,
     ) -> None:
         super().__init__(manager, **options)
         self._replies = replies
-        self._new_request_id = new_request_id
+        self._on_refused = on_refused
         self._head_deadline = head_deadline
         self._deadline: asyncio.TimerHandle | None = None
         self._handling: web.BaseRequest | None = None
@@ -138,19 +148,19 @@ class ClientProtocol(web.RequestHandler):
         if status >= 500:  # noqa: PLR2004 - RFC 9110 section 15.6
             _log.error("a request could not be handled", exc_info=exc)
         reason = reasons.INTERNAL if status >= 500 else parser_reason(exc)  # noqa: PLR2004
-        return self._replies.failure(reason, self._new_request_id(), close=True).as_response()
+        return self._replies.failure(reason, self._on_refused(request, reason), close=True).as_response()
 
 
 class ClientServer(web.Server):
     """Makes a :class:`ClientProtocol` for each connection."""
 
     def __init__(
-        self, handler: Handler, *, replies: Replies, new_request_id: NewRequestId, head_deadline: float = HEAD_DEADLINE
+        self, handler: Handler, *, replies: Replies, on_refused: OnRefused, head_deadline: float = HEAD_DEADLINE
     ) -> None:
         # A client that goes away cancels its handler, which closes the upstream's connection.
         super().__init__(handler, handler_cancellation=True)
         self._replies = replies
-        self._new_request_id = new_request_id
+        self._on_refused = on_refused
         self._head_deadline = head_deadline
 
     def __call__(self) -> web.RequestHandler:
@@ -158,7 +168,7 @@ class ClientServer(web.Server):
         return ClientProtocol(
             self,
             replies=self._replies,
-            new_request_id=self._new_request_id,
+            on_refused=self._on_refused,
             head_deadline=self._head_deadline,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=KEEP_ALIVE,

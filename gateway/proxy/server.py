@@ -1,7 +1,7 @@
 """The proxy: listens, asks the guard, and passes on or refuses.
 
-:meth:`ProxyServer.handle` is the whole way of one request. There is no judgement here: everything that decides lies behind the guard,
-and a verdict belongs to one request, never to a connection (``threats.md`` row 25).
+:meth:`ProxyServer.handle` is the whole way of one request. There is no judgement here: everything that decides lies
+behind the guard, and a verdict belongs to one request, never to a connection (``threats.md`` row 25).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from gateway.proxy.forward import Exchange, forward
 from gateway.proxy.protocol import HEAD_DEADLINE, ClientProtocol, ClientServer
 from gateway.proxy.upstream import Upstream
 from gateway.proxy.websocket import tunnel
+from gateway.reasons import Reason
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,9 @@ class ProxyServer:
         require_strict_parser()
         for route in guard.routes.by_name.values():
             if route.upstream not in upstreams:
-                raise ConfigError(f"route {route.name}", f"there is no upstream {route.upstream!r}", "name one of [[upstream]]")
+                raise ConfigError(
+                    f"route {route.name}", f"there is no upstream {route.upstream!r}", "name one of [[upstream]]"
+                )
         self.guard = guard
         self.upstreams = upstreams
         self._endpoints = endpoints
@@ -94,7 +97,7 @@ class ProxyServer:
         """
         if self._server is None:
             self._server = ClientServer(
-                self.handle, replies=self._replies, new_request_id=new_request_id, head_deadline=self._head_deadline
+                self.handle, replies=self._replies, on_refused=self._on_refused, head_deadline=self._head_deadline
             )
         try:
             listener = await asyncio.get_running_loop().create_server(self._server, host, port, ssl=tls)
@@ -146,7 +149,7 @@ class ProxyServer:
         try:
             context = read_request(request)
         except RequestError as error:
-            self._record_malformed(request, error, request_id)
+            self._record_malformed(request, error.reason, request_id)
             form = form_of_refusal(Headers(request.raw_headers))
             return self._replies.failure(error.reason, request_id, form, close=True).as_response()
         if self._endpoints.own(context.target):
@@ -189,7 +192,7 @@ class ProxyServer:
             return self._replies.failure(error.reason, request_id, close=True).as_response()
 
     def _own(self, reply: Reply, context: RequestContext) -> web.StreamResponse:
-        """An answer of ours. A body that nobody read must not be taken for the next request, so the connection ends with it."""
+        """An answer of ours; behind a body that nobody read the connection ends, or it would be the next request."""
         response = reply.as_response()
         if context.websocket or has_body(context.headers):
             response.force_close()
@@ -215,9 +218,14 @@ class ProxyServer:
             )
         )
 
-    def _record_malformed(self, request: web.BaseRequest, error: RequestError, request_id: str) -> None:
+    def _on_refused(self, request: web.BaseRequest, reason: Reason) -> str:
+        request_id = new_request_id()
+        self._record_malformed(request, reason, request_id)
+        return request_id
+
+    def _record_malformed(self, request: web.BaseRequest, reason: Reason, request_id: str) -> None:
         # Neither path nor host are known to mean anything, so neither is recorded.
-        event = DecisionEvent(time.time(), request_id, request.method, "", "", peer_of(request), Deny(error.reason), 0)
+        event = DecisionEvent(time.time(), request_id, request.method, "", "", peer_of(request), Deny(reason), 0)
         self._audit.record(event)
 
 
@@ -229,8 +237,12 @@ def _setting(guard: SessionGuard, decision: Challenge | Deny) -> Unauthenticated
 def _listen_error(host: str, port: int, error: OSError) -> ConfigError:
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
-            "listen.public", f"port {port} is already in use", "stop the other program or choose another port with --port"
+            "listen.public",
+            f"port {port} is already in use",
+            "stop the other program or choose another port with --port",
         )
     if error.errno == errno.EACCES:
-        return ConfigError("listen.public", f"port {port} needs more rights than this process has", "use a port above 1023")
+        return ConfigError(
+            "listen.public", f"port {port} needs more rights than this process has", "use a port above 1023"
+        )
     return ConfigError("listen.public", f"{host} port {port}: {error.strerror or error}", "check the address")

@@ -1,8 +1,8 @@
 """One backend: its addresses and its idle connections.
 
-The rules this file obeys (``threats.md`` rows 24, 29 and 42): where a request goes is the operator's word and never the request's; a
-connection is used again only when its last answer was read to the end and not a byte more; the next address is tried only
-when connecting to the one before failed, so before anything was sent.
+The rules this file obeys (``threats.md`` rows 24, 29 and 42): where a request goes is the operator's word and never
+the request's; a connection is used again only when its last answer was read to the end and not a byte more; the next
+address is tried only when connecting to the one before failed, so before anything was sent.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ MAX_IDLE: Final = 64
 MAX_IDLE_TIME: Final = 15.0
 """Seconds that an idle connection is kept."""
 FRESH_ENOUGH: Final = 1.0
-"""Seconds after its last answer within which a connection is used for a request that must not be sent twice. Servers close idle
-connections after 2 s (gunicorn), 5 s (Node, uvicorn) or more, and a request that crosses such a close is lost."""
+"""Seconds after its last answer within which a connection is used for a request that must not be sent twice. Servers
+close idle connections after 2 s (gunicorn), 5 s (Node, uvicorn) or more, and a request that crosses such a close is
+lost."""
 
 _LINK_LOCAL: Final = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fe80::/10"))
 _METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
@@ -39,7 +40,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 class Timeouts:
     """Deadlines in seconds.
 
-    ``first_byte`` runs from the last byte of the request that was sent; ``idle`` between two pieces of a body, either way.
+    ``first_byte`` runs from the last byte of the request that was sent; ``idle`` between two pieces of a body, either
+    way.
     """
 
     connect: float = 5.0
@@ -70,7 +72,9 @@ class Address:
         if parts.scheme not in _PORTS or not host:
             raise ConfigError(where, f"{url!r} is not an http or https URL", "write http://127.0.0.1:3000")
         if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username is not None:
-            raise ConfigError(where, f"{parts.hostname}: an upstream is scheme, host and port only", "leave out the rest")
+            raise ConfigError(
+                where, f"{parts.hostname}: an upstream is scheme, host and port only", "leave out the rest"
+            )
         try:
             metadata = any(ipaddress.ip_address(host) in network for network in _LINK_LOCAL)
         except ValueError:

@@ -2,11 +2,11 @@
 
 The rules this file obeys (``threats.md`` row 26; RFC 6455 section 4):
 
-* The client gets 101 only after the upstream gave a right one: ``Upgrade: websocket`` and the accept value of the client's own key. Any
-  other answer is relayed as the ordinary answer it is, and the client's connection ends with it, so that nothing
-  sent behind the handshake can be taken for a second request.
-* Frames are not opened: subprotocol, extensions, compression, masks and close codes are between the two ends. Nothing is collected
-  either, a piece is passed on before the next is read, so no frame or message size costs memory here.
+* The client gets 101 only after the upstream gave a right one: ``Upgrade: websocket`` and the accept value of the
+  client's own key. Any other answer is relayed as the ordinary answer it is, and the client's connection ends with
+  it, so that nothing sent behind the handshake can be taken for a second request.
+* Frames are not opened: subprotocol, extensions, compression, masks and close codes are between the two ends. Nothing
+  is collected either, a piece is passed on before the next is read, so no frame or message size costs memory here.
 * When one side ends, the other one is ended: cleanly after a clean end, broken after a broken one.
 """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from cryptography import x509
@@ -43,11 +44,11 @@ def parse_key_document(body: bytes) -> dict[str, RSAPublicKey]:
     if isinstance(document.get("keys"), list):
         for jwk in document["keys"][:MAX_KEYS]:
             if isinstance(jwk, dict) and isinstance(jwk.get("kid"), str):
-                _keep(keys, jwk["kid"], lambda jwk=jwk: key_from_jwk(jwk))
+                _keep(keys, jwk["kid"], partial(key_from_jwk, jwk))
     else:
         for kid, pem in list(document.items())[:MAX_KEYS]:
             if isinstance(pem, str):
-                _keep(keys, kid, lambda pem=pem: key_from_certificate(pem))
+                _keep(keys, kid, partial(key_from_certificate, pem))
     if not keys:
         raise ValueError("the answer holds no usable RSA key")
     return keys

@@ -132,8 +132,8 @@ function connectSwitches(): void {
       const input = document.getElementById(button.dataset.reveal ?? "") as HTMLInputElement;
       const reveal = input.type === "password";
       input.type = reveal ? "text" : "password";
-      button.setAttribute("aria-pressed", String(reveal));
       button.textContent = reveal ? "Hide" : "Show";
+      button.setAttribute("aria-label", reveal ? "Hide password" : "Show password");
       input.focus();
     });
   }
@@ -266,7 +266,7 @@ async function logout(): Promise<void> {
   if (config.rd) return leave();
   view.showMessage("You are signed out.", "You can close this page, or sign in again.", [
     { label: "Sign in again", run: () => location.assign(`${config.prefix}login`) },
-    { label: `Back to ${config.title}`, quiet: true, run: () => location.assign(config.homeUrl) },
+    { label: "Start page", quiet: true, run: () => location.assign(config.homeUrl) },
   ]);
 }
 

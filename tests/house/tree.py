@@ -31,8 +31,9 @@ def below(*directories: str, suffix: str) -> list[Path]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    made = {".git", ".venv", "node_modules", "__pycache__", "_assets", "dist", "PKG-INFO"}
+    made = {"node_modules", "__pycache__", "_assets", "dist", "PKG-INFO"}
+    ours = {".ci", ".editorconfig", ".gitignore", ".npmrc"}
     for path in root.rglob("*"):
-        parts = path.relative_to(root).parts
-        if not made & set(parts) and not any(part.endswith("_cache") for part in parts):
+        parts = set(path.relative_to(root).parts)
+        if not made & parts and {part for part in parts if part.startswith(".")} <= ours:
             yield path.relative_to(root)

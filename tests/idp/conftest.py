@@ -135,7 +135,9 @@ async def start(key_source: PrivateKeySource) -> AsyncIterator[Start]:
     """Starts providers: keyword arguments are settings or the provider's own."""
     async with AsyncExitStack() as stack:
 
-        async def begin(*, clock: MovableClock | None = None, hooks: Mapping[str, Any] | None = None, **settings: Any) -> Api:
+        async def begin(
+            *, clock: MovableClock | None = None, hooks: Mapping[str, Any] | None = None, **settings: Any
+        ) -> Api:
             clock = clock or MovableClock()
             provider = IdentityProvider(
                 replace(SETTINGS, **settings), clock=clock, key_source=key_source, **(hooks or {})

@@ -1,7 +1,7 @@
-"""Raw sockets on both sides of the proxy: a client that writes any bytes, a backend that records every byte and answers as told.
+"""Raw sockets on both sides of the proxy: a client that writes any bytes, a backend that records every byte.
 
-``Backend`` runs a handler per connection; ``speak`` sends bytes and collects what comes back; ``Gateway`` is a proxy with a fake judge's
-ports in front of one backend.
+``backend(script)`` runs a script per connection; ``gateway(url)`` is a proxy with fakes for the judge's ports in front
+of it; ``Gateway.speak`` sends bytes and collects what comes back.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class FakeAssets:
             ),
             FakeAsset(
                 "error.html",
-                b"<title>{{title}}</title><h1>{{heading}}</h1><p>{{advice}}</p><code>{{status}} {{reason}} {{request_id}}</code>"
+                b"<title>{{title}}</title><h1>{{heading}}</h1><p>{{advice}}</p>"
+                b"<code>{{status}} {{reason}} {{request_id}}</code>"
                 b'<a href="{{home}}">home</a><link href="{{prefix}}assets/app.css">',
                 html,
             ),
@@ -221,6 +222,7 @@ class Backend:
         self.url = ""
         self.closed = asyncio.Event()
         """Set when any connection to it has ended."""
+        self.tasks: set[asyncio.Task[None]] = set()
 
     @property
     def received(self) -> bytes:
@@ -232,6 +234,9 @@ class Backend:
         return [(name, value) for name, _, value in (line.partition(": ") for line in head.split("\r\n")[1:])]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
         conversation = Conversation(reader, writer)
         self.conversations.append(conversation)
         try:
@@ -242,6 +247,7 @@ class Backend:
             conversation.received += reader._buffer  # type: ignore[attr-defined]
             writer.close()
             self.closed.set()
+            self.tasks.discard(task)
 
 
 @asynccontextmanager
@@ -255,7 +261,9 @@ async def backend(script: Script) -> AsyncIterator[Backend]:
     finally:
         server.close()
         for conversation in running.conversations:
-            conversation.writer.close()
+            conversation.writer.transport.abort()
+        if running.tasks:
+            await asyncio.wait(running.tasks, timeout=PATIENCE)
 
 
 @dataclass

@@ -8,7 +8,7 @@ export interface Words {
   readonly field?: Field;
 }
 
-const WRONG = "The e-mail address or the password is not right.";
+const WRONG = "E-mail or password is not right.";
 const AGAIN = "Something went wrong on the way. Please try again.";
 const EXPIRED = "Your session has ended. Please sign in again.";
 const MISCONFIGURED = "Sign-in is not set up correctly on this site. Please tell whoever runs it.";
