@@ -69,7 +69,7 @@ class SessionGuard:
         _note(trail, "client", str(client) if client is not None else "no address")
         if route is None:
             _note(trail, "route", "none matches", ok=False)
-            return Deny(reasons.NO_ROUTE)
+            return Deny(reasons.NO_ROUTE, client=client)
         _note(trail, "route", f"{route.name} ({route.pattern}, auth {route.auth})")
         return await self.judge_on(route, client, context, trail)
 
@@ -98,8 +98,8 @@ class SessionGuard:
             reason = reasons.ANONYMOUS if ignored is None else reasons.CREDENTIAL_IGNORED
             return self._anonymous(route, client, reason, ignored)
         if refusal.outcome is reasons.Outcome.CHALLENGE:
-            return Challenge(refusal, route.name)
-        return Deny(refusal, route.name, retry_after)
+            return Challenge(refusal, route.name, client)
+        return Deny(refusal, route.name, retry_after, client)
 
     async def _session(
         self, route: Route, client: IPAddress | None, context: RequestContext, trail: Trail | None

@@ -144,7 +144,7 @@ async def test_public_routes_look_at_no_session() -> None:
 async def test_what_matches_nothing_is_denied() -> None:
     """... denies by default, signed in or not."""
     decision = await judge(World(), context("/elsewhere"))
-    assert decision == Deny(reasons.NO_ROUTE)
+    assert decision == Deny(reasons.NO_ROUTE, client=ipaddress.ip_address(CLIENT))
 
 
 def standing(**changes: Any) -> Standing:

@@ -144,7 +144,7 @@ class PublishedKeys:
         self._attempted_at = -math.inf
         self._fresh_until = -math.inf
         self._peek_until = -math.inf
-        self._next_at = -math.inf
+        self._next_at = clock.monotonic()
         self._retry_after = FIRST_RETRY
 
     # ---- the port ----------------------------------------------------------------------------------------------------

@@ -37,13 +37,19 @@ class Allow:
     ignored: Reason | None = None
     """On an optional route: why the credential that came along was not believed."""
 
+    @property
+    def client(self) -> IPAddress | None:
+        """The address that the request came from."""
+        return self.conditions.client
+
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The request may not pass, and the caller can mend that by signing in."""
+    """The request may not pass, and the caller can mend that by signing in. ``client`` is who asked."""
 
     reason: Reason
     route: str
+    client: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Deny:
     reason: Reason
     route: str | None = None
     retry_after: int | None = None
+    client: IPAddress | None = None
 
 
 Decision: TypeAlias = Allow | Challenge | Deny

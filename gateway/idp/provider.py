@@ -317,7 +317,7 @@ def check_settings(settings: ProviderSettings) -> None:
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
             raise ConfigError(_WHERE, "the public URL is not an origin", "for example https://auth.example")
     if settings.force:
-        if settings.password_profile == "testing" and not is_loopback(settings.host):
+        if settings.password_profile == "testing" and not is_loopback(settings.host):  # noqa: S105 - a profile
             raise ConfigError(_WHERE, "the testing password profile is refused off loopback", "use 'strong'")
         return
     if not is_loopback(settings.host):

@@ -36,6 +36,8 @@ AddressOf = Callable[[str, Headers], IPAddress | None]
 """Finds the client's address from the socket's peer and the request's headers."""
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9]{1,8}(?:[-_][A-Za-z0-9]{1,8})*", re.ASCII)
+_ORIGIN: Final = re.compile(r"[!-~]{1,512}", re.ASCII)
+_FIELD_NAMES: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z, -]{1,2048}", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -180,7 +182,8 @@ def _preflight(request: web.Request) -> web.Response:
         "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
         "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
     }
-    if wanted := request.headers.get("Access-Control-Request-Headers"):
+    wanted = request.headers.get("Access-Control-Request-Headers", "")
+    if _FIELD_NAMES.fullmatch(wanted):
         headers["Access-Control-Allow-Headers"] = wanted
     if request.headers.get("Access-Control-Request-Private-Network") == "true":
         headers["Access-Control-Allow-Private-Network"] = "true"
@@ -189,7 +192,8 @@ def _preflight(request: web.Request) -> web.Response:
 
 def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """CORS for every origin, without credentials; nothing is cached unless the answer says so."""
-    if origin := request.headers.get("Origin"):
+    origin = request.headers.get("Origin", "")
+    if _ORIGIN.fullmatch(origin):
         response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Vary"] = "Origin, Access-Control-Request-Headers"
     response.headers.setdefault("Cache-Control", "no-store")

@@ -209,9 +209,8 @@ class ProxyServer:
     # ---- audit ----
 
     def _record(self, context: RequestContext, decision: Decision, request_id: str, started: float) -> None:
-        address = decision.conditions.client if isinstance(decision, Allow) else None
         micros = int((time.perf_counter() - started) * _MICROS)
-        client = str(address) if address is not None else context.peer
+        client = str(decision.client) if decision.client is not None else context.peer
         self._audit.record(
             DecisionEvent(
                 time.time(), request_id, context.method, context.host, context.target.path, client, decision, micros

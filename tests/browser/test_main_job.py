@@ -145,7 +145,7 @@ def test_a_changed_network_is_challenged_with_its_own_words(page: Page) -> None:
     finally:
         page.evaluate(
             "fetch('/demo/network', {method: 'POST', headers: {'Content-Type': 'application/json'},"
-            " body: JSON.stringify({to: 'home'})})"
+            " body: JSON.stringify({address: '203.0.113.10'})})"
         )
 
 

@@ -8,7 +8,7 @@ the function that it waits with. Time then passes only by:
 * ``jump(seconds)``: only the wall clock moves, as when NTP steps it.
 
 ``await settle()`` gives every task that is ready its turns without moving time. ``NOW`` is where the wall clock starts;
-the token forge uses the same moment.
+the token forge uses the same moment. ``await eventually(condition)`` waits for real I/O, which needs no clock of ours.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections.abc import Callable
 from typing import Final
 
 NOW: Final = 1_800_000_000.0
@@ -82,3 +83,10 @@ class FakeClock:
             await settle()
         self.advance(max(0.0, end - self._monotonic))
         await settle()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until real I/O has made ``condition`` true; five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -241,8 +241,8 @@ class Backend:
         self.conversations.append(conversation)
         try:
             await self.script(conversation)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass  # the other side is done, or the test is
         finally:
             conversation.received += reader._buffer  # type: ignore[attr-defined]
             writer.close()
@@ -262,8 +262,9 @@ async def backend(script: Script) -> AsyncIterator[Backend]:
         server.close()
         for conversation in running.conversations:
             conversation.writer.transport.abort()
-        if running.tasks:
-            await asyncio.wait(running.tasks, timeout=PATIENCE)
+        for task in running.tasks:
+            task.cancel()
+        await asyncio.gather(*running.tasks)
 
 
 @dataclass
