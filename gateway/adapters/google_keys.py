@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from gateway.adapters.clock import ClockWatch
 from gateway.adapters.endpoint import checked_endpoint
+from gateway.clock import ClockWatch
 from gateway.errors import KeysUnavailable
 from gateway.tokens.keys import LOCAL_KEY_PREFIX, parse_key_document
 

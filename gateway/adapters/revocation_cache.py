@@ -32,8 +32,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.adapters.clock import ClockWatch
 from gateway.adapters.revocation_table import Entry, Service
+from gateway.clock import ClockWatch
 from gateway.core.ports import Standing
 from gateway.errors import ConfigError, RevocationUnavailable
 

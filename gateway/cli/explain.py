@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
+from gateway.clock import SystemClock
 from gateway.config.load import Loaded, load
 from gateway.config.rules import policy_routes
 from gateway.core.client_ip import AddressResolver, parse_address
@@ -27,7 +28,6 @@ from gateway.core.trail import Trail
 from gateway.errors import ConfigError, RequestError
 from gateway.guard import SessionGuard
 from gateway.tokens.id_token import IdTokenRules, read_claims
-from gateway.adapters.clock import SystemClock
 from gateway.wiring import Gateway
 
 if TYPE_CHECKING:

@@ -9,11 +9,15 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from gateway.blocking.builtin import record_sign_in_ip
 from gateway.config.load import Loaded, load
 from gateway.core.client_ip import AddressResolver
-from gateway.wiring import Gateway, provider_settings
+from gateway.wiring import Gateway
+
+if TYPE_CHECKING:
+    from gateway.idp import IdentityProvider
 
 DEV_PROJECT: Final = "demo-local"
 DEV_API_KEY: Final = "local-api-key"
@@ -63,22 +67,33 @@ async def until_signalled() -> None:
     await stop.wait()
 
 
+async def _start_provider(loaded: Loaded, addresses: AddressResolver) -> IdentityProvider:
+    """The embedded identity provider that the configuration describes, running."""
+    from gateway.idp import IdentityProvider, ProviderSettings
+
+    settings = loaded.config.provider
+    provider = IdentityProvider(
+        ProviderSettings(
+            project_id=loaded.config.firebase.project_id,
+            database=loaded.directory / settings.database,
+            host=settings.listen.host,
+            port=settings.listen.port,
+        ),
+        before_sign_in=record_sign_in_ip,
+        address_of=addresses.client,
+        on_mail=lambda mail: _log.warning("mail to %s: %s", mail.to, mail.link),
+    )
+    await provider.start()
+    return provider
+
+
 async def _serve(loaded: Loaded, *, dev: bool) -> None:
     config = loaded.config
     async with contextlib.AsyncExitStack() as stack:
         if dev:
-            from gateway.blocking.builtin import record_sign_in_ip
-            from gateway.idp import IdentityProvider
-
             # The provider sees whom the gateway sees: both believe the same proxies.
             addresses = AddressResolver(network.block for network in config.listen.trusted_proxies)
-            provider = IdentityProvider(
-                provider_settings(loaded),
-                before_sign_in=record_sign_in_ip,
-                address_of=addresses.client,
-                on_mail=lambda mail: _log.warning("mail to %s: %s", mail.to, mail.link),
-            )
-            await provider.start()
+            provider = await _start_provider(loaded, addresses)
             stack.push_async_callback(provider.close)
             _log.warning(
                 "development: the embedded identity provider is at %s; never use this for real users", provider.url

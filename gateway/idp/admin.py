@@ -97,9 +97,11 @@ async def batch_delete(realm: Realm, call: Call) -> dict[str, Any]:
 
 async def batch_get(realm: Realm, call: Call) -> dict[str, Any]:
     """``accounts:batchGet``: a page of accounts in the order of their ids, with password hashes."""
-    wanted = call.parameters.number("maxResults")
+    # The v3 form of the method is a POST with the same names in its body.
+    asked = call.fields if "targetProjectId" in call.fields else call.parameters
+    wanted = asked.number("maxResults")
     limit = DEFAULT_PAGE if wanted is None else max(1, min(wanted, MAX_BATCH))
-    after = call.parameters.text("nextPageToken") or ""
+    after = asked.text("nextPageToken") or ""
     accounts = await realm.db.run(realm.accounts.page, after=after, limit=limit)
     return compact(
         {

@@ -13,8 +13,7 @@ import hashlib
 import json
 import logging
 import re
-import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.clock import SystemClock
 from gateway.core.client_ip import IPAddress, parse_address
 from gateway.core.context import Headers
 from gateway.core.ports import Clock, SignInHook
@@ -77,18 +77,6 @@ class ProviderSettings:
     password_profile: ProfileName = "strong"  # noqa: S105 - the name of a profile
 
 
-class SystemClock:
-    """The machine's time. Implements :class:`gateway.core.ports.Clock`."""
-
-    def now(self) -> float:
-        """Wall-clock seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that never jumps."""
-        return time.monotonic()
-
-
 class IdentityProvider:
     """The embedded identity provider. ``start`` and ``close``, or ``app`` in a test server."""
 
@@ -99,7 +87,7 @@ class IdentityProvider:
         before_sign_in: SignInHook | None = None,
         before_create: SignInHook | None = None,
         address_of: AddressOf | None = None,
-        on_mail: Any = None,
+        on_mail: Callable[[Mail], None] | None = None,
         clock: Clock | None = None,
         key_source: PrivateKeySource = generate_private_key,
     ) -> None:
@@ -220,7 +208,7 @@ class IdentityProvider:
     def _origin(self) -> str:
         return self._settings.public_url.rstrip("/") if self._settings.public_url else self.url
 
-    async def _lifetime(self, _app: web.Application) -> Any:
+    async def _lifetime(self, _app: web.Application) -> AsyncIterator[None]:
         """Open before the first request, close after the last (an aiohttp cleanup context)."""
         check_settings(self._settings)
         db = StoreThread()
@@ -338,6 +326,3 @@ def project_number(project_id: str) -> str:
     """A project number that stays the same for a project id: twelve digits, as Google's."""
     digest = int.from_bytes(hashlib.sha256(project_id.encode("utf-8")).digest()[:8], "big")
     return str(10**11 + digest % (9 * 10**11))
-
-
-__all__ = ["IdentityProvider", "Mail", "Mailbox", "ProviderSettings", "SystemClock", "check_settings"]

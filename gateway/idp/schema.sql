@@ -62,7 +62,7 @@ CREATE TABLE codes (
 CREATE INDEX codes_of_account ON codes (uid);
 
 CREATE TABLE signing_keys (
-    kid         TEXT PRIMARY KEY NOT NULL,  -- SHA-1 fingerprint of the certificate, hexadecimal
+    kid         TEXT PRIMARY KEY NOT NULL,  -- 'local-' and the certificate's SHA-1 fingerprint
     purpose     TEXT NOT NULL,              -- 'id_token' or 'session_cookie': two sets that never mix
     private_pem TEXT NOT NULL,              -- PKCS #8; the file's mode 0600 is its protection
     certificate TEXT NOT NULL,              -- self-signed X.509, PEM

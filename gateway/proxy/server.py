@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 GRACE: Final = 10.0
 """Seconds that requests in flight get when the server closes."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+_CUT: Final = 0.05
+"""Seconds that aiohttp waits for handlers when it is told to end; to it, 0 means for ever."""
 _ID_BYTES: Final = 16
 _MICROS: Final = 1_000_000
 
@@ -53,9 +55,7 @@ def new_request_id() -> str:
 class ProxyServer:
     """The public listener.
 
-    ``guard`` may be replaced at any time: a request is judged, routed and answered by the one it began with.
-
-    :param upstreams: backends by the name that routes use; may be replaced together with ``guard``.
+    :param upstreams: backends by the name that routes use.
     :raises ConfigError: aiohttp's strict parser is missing, or a route names no upstream.
     """
 
@@ -70,11 +70,7 @@ class ProxyServer:
         head_deadline: float = HEAD_DEADLINE,
     ) -> None:
         require_strict_parser()
-        for route in guard.routes.by_name.values():
-            if route.upstream not in upstreams:
-                raise ConfigError(
-                    f"route {route.name}", f"there is no upstream {route.upstream!r}", "name one of [[upstream]]"
-                )
+        _check_upstreams(guard, upstreams)
         self.guard = guard
         self.upstreams = upstreams
         self._endpoints = endpoints
@@ -87,6 +83,16 @@ class ProxyServer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+
+    def replace(self, guard: SessionGuard, upstreams: Mapping[str, Upstream]) -> None:
+        """Judge by another guard from the next request on; those in flight end with the one that they began with.
+
+        Closing upstreams that are no longer used is the caller's, once their requests have ended.
+
+        :raises ConfigError: a route names no upstream; nothing has changed then.
+        """
+        _check_upstreams(guard, upstreams)
+        self.guard, self.upstreams = guard, upstreams
 
     # ---- life ----
 
@@ -118,7 +124,7 @@ class ProxyServer:
             except TimeoutError:
                 _log.warning("%d requests were cut off after a grace of %g s", self._active, grace)
         if self._server is not None:
-            await self._server.shutdown(0)
+            await self._server.shutdown(_CUT)
         for upstream in self.upstreams.values():
             await upstream.close()
 
@@ -226,6 +232,14 @@ class ProxyServer:
         # Neither path nor host are known to mean anything, so neither is recorded.
         event = DecisionEvent(time.time(), request_id, request.method, "", "", peer_of(request), Deny(reason), 0)
         self._audit.record(event)
+
+
+def _check_upstreams(guard: SessionGuard, upstreams: Mapping[str, Upstream]) -> None:
+    for route in guard.routes.by_name.values():
+        if route.upstream not in upstreams:
+            raise ConfigError(
+                f"route {route.name}", f"there is no upstream {route.upstream!r}", "name one of [[upstream]]"
+            )
 
 
 def _setting(guard: SessionGuard, decision: Challenge | Deny) -> Unauthenticated:

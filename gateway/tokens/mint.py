@@ -1,9 +1,10 @@
 """Signing: RSA keys with their certificates, and compact JWS made with them (RS256 only).
 
-The rule this file obeys: **whoever holds a certificate can tell who made it.** Every key of the embedded provider
-carries :data:`LOCAL_PROVIDER_COMMON_NAME` as the subject of its certificate. A gateway that guards a real project
-refuses keys with that mark, so that tokens of a development provider can never open a production door, even when
-somebody points the certificate endpoint at the wrong host (``threats.md`` row 15).
+The rule this file obeys: **whoever sees a token can tell who made it.** The ``kid`` of every key made here starts with
+:data:`gateway.tokens.keys.LOCAL_KEY_PREFIX`, in the token's header as in the published key documents. A gateway that
+guards a real project refuses keys of that name, so that tokens of a development provider can never open a production
+door, even when somebody points the certificate endpoint at the wrong host (``threats.md`` row 15). The certificates say
+the same to people, by :data:`LOCAL_PROVIDER_COMMON_NAME`.
 
 Pure: no I/O, no clock. Moments are handed in as whole seconds since the epoch.
 """
@@ -21,6 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+
+from gateway.tokens.keys import LOCAL_KEY_PREFIX
 
 LOCAL_PROVIDER_COMMON_NAME: Final = "session-gateway local identity provider"
 """Common name of every certificate of the embedded provider."""
@@ -47,8 +50,8 @@ def generate_private_key() -> rsa.RSAPrivateKey:
 class SigningKey:
     """A private key with its self-signed certificate.
 
-    ``kid`` is the SHA-1 fingerprint of the certificate, 40 lower-case hexadecimal digits, as Google's are. It is a
-    name, not a protection, so the weakness of SHA-1 does not matter.
+    ``kid`` is the mark of local keys and the SHA-1 fingerprint of the certificate, 40 lower-case hexadecimal digits as
+    Google's are. It is a name, not a protection, so the weakness of SHA-1 does not matter.
     """
 
     kid: str
@@ -67,7 +70,7 @@ class SigningKey:
         certificate = x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
         if certificate.public_key() != private_key.public_key():
             raise ValueError("the certificate belongs to another key")
-        return cls(fingerprint(certificate), private_key, certificate)
+        return cls(local_kid(certificate), private_key, certificate)
 
     def private_pem(self) -> str:
         """The private key, PKCS #8 in PEM, not encrypted: whoever stores it protects the file."""
@@ -115,12 +118,13 @@ def generate_signing_key(
         .add_extension(_DIGITAL_SIGNATURE_ONLY, critical=True)
         .sign(private_key, hashes.SHA256())
     )
-    return SigningKey(fingerprint(certificate), private_key, certificate)
+    return SigningKey(local_kid(certificate), private_key, certificate)
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
-    """The ``kid`` of a certificate: its SHA-1 fingerprint in lower-case hexadecimal."""
-    return certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - a name, see SigningKey
+def local_kid(certificate: x509.Certificate) -> str:
+    """The ``kid`` of a certificate: the mark of local keys, then its SHA-1 fingerprint in lower-case hexadecimal."""
+    digest = certificate.fingerprint(hashes.SHA1())  # noqa: S303 - a name, see SigningKey
+    return LOCAL_KEY_PREFIX + digest.hex()
 
 
 def sign(payload: Mapping[str, Any], key: SigningKey) -> str:

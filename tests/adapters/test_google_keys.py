@@ -91,7 +91,8 @@ async def test_background_fetches_ahead_so_that_no_request_waits(
     assert await keys.start() is True
     for fetches in (2, 3, 4):
         await clock.run_for(HOUR * 0.8)
-        await eventually(lambda fetches=fetches: issuer.fetches == fetches and keys.status().age == 0)
+        await eventually(lambda: keys.status().age == 0)
+        assert issuer.fetches == fetches
         assert keys.peek(forge.KID)
 
 
@@ -103,7 +104,8 @@ async def test_keys_live_on_unchanged_as_objects(issuer: KeyServer, keys: Publis
     assert issuer.fetches == 2
 
 
-# ---- rotation ----------------------------------------------------------------------------------------------------------
+# ---- rotation
+# ----------------------------------------------------------------------------------------------------------
 
 
 async def test_withdrawn_key_is_refused_from_the_next_refresh_on(
@@ -158,7 +160,8 @@ async def test_failing_listener_keeps_nothing_from_the_others(
     assert "listener" in caplog.text
 
 
-# ---- unknown names -------------------------------------------------------------------------------------------------------
+# ---- unknown names
+# -------------------------------------------------------------------------------------------------------
 
 
 async def test_new_key_is_found_by_one_forced_refresh(issuer: KeyServer, keys: PublishedKeys, clock: FakeClock) -> None:
@@ -230,7 +233,8 @@ async def test_forced_refresh_that_fails_refuses_the_token_and_keeps_the_keys(
     assert keys.peek(forge.KID)
 
 
-# ---- failure -------------------------------------------------------------------------------------------------------------
+# ---- failure
+# -------------------------------------------------------------------------------------------------------------
 
 
 async def _broken(issuer: KeyServer, kind: str) -> None:
@@ -325,7 +329,7 @@ async def test_silent_issuer_is_given_up_on(
 async def test_attempts_back_off_while_the_issuer_is_down(
     issuer: KeyServer, keys: PublishedKeys, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """asks a silent issuer ever more rarely, at most once a second, answers requests at once, and logs once a minute."""
+    """asks a silent issuer ever more rarely, answers requests at once meanwhile, and logs once a minute."""
     issuer.status = 500
     asked_at: list[int] = []
     for second in range(60):
@@ -364,7 +368,8 @@ async def test_no_redirect_is_followed(issuer: KeyServer, keys: PublishedKeys) -
     assert issuer.fetches == 1
 
 
-# ---- who waits -----------------------------------------------------------------------------------------------------------
+# ---- who waits
+# -----------------------------------------------------------------------------------------------------------
 
 
 async def test_request_that_goes_away_does_not_take_the_fetch_along(issuer: KeyServer, keys: PublishedKeys) -> None:
@@ -403,7 +408,8 @@ async def test_step_of_the_wall_clock_brings_a_fresh_look(
     assert keys.peek(forge.KID)
 
 
-# ---- what is taken ---------------------------------------------------------------------------------------------------------
+# ---- what is taken
+# ---------------------------------------------------------------------------------------------------------
 
 
 async def test_local_keys_are_taken_by_development_configurations_only(issuer: KeyServer, clock: FakeClock) -> None:

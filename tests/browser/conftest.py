@@ -84,9 +84,13 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"gateway demo did not answer within {_START_SECONDS} s:\n{log.read_text('utf-8')}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, headless."""
+    """Debian's Chromium, headless.
+
+    Not for the whole session: Playwright's synchronous interface keeps an event loop running in this thread for as long
+    as it lives, and no asynchronous test could run after it.
+    """
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
         pytest.fail("these tests drive a real Chromium and found none. Install it: apt-get install chromium")

@@ -298,7 +298,7 @@ async def test_custom_token_of_a_disabled_account_is_refused(api: Api) -> None:
     assert (await api.call("signInWithCustomToken", token=custom_token(api))).error == "USER_DISABLED"
 
 
-@pytest.mark.parametrize("settings", [{"admin_secret": "s3cret"}, {"host": "0.0.0.0", "force": True}])
+@pytest.mark.parametrize("settings", [{"admin_secret": "s3cret"}, {"host": "0.0.0.0", "force": True, "password_profile": "strong"}])
 async def test_unsigned_custom_token_is_worthless_beyond_loopback(settings: dict[str, Any]) -> None:
     """the provider believes no unsigned custom token where the emulator's administrator would not be believed."""
     async with running(**settings) as api:

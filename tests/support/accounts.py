@@ -1,12 +1,12 @@
 """Stand-ins for the account service: ``CountingDirectory`` in process, ``AccountServer`` on a real socket.
 
-    directory = CountingDirectory("ada", "bob")     users that exist; directory.users["ada"] = AccountRecord(...)
-    directory.batches                               the uids of each look-up so far; .revoked likewise
-    directory.down = True                           look-ups and revocations fail
-    directory.hold()                                look-ups hang until directory.release()
+directory = CountingDirectory("ada", "bob")     users that exist; directory.users["ada"] = AccountRecord(...)
+directory.batches                               the uids of each look-up so far; .revoked likewise
+directory.down = True                           look-ups and revocations fail
+directory.hold()                                look-ups hang until directory.release()
 
-    async with AccountServer(secret="owner") as server:   speaks accounts:lookup and accounts:update
-        server.url, server.users, server.requests, server.answer = a function that replaces the real answer
+async with AccountServer(secret="owner") as server:   speaks accounts:lookup and accounts:update
+    server.url, server.users, server.requests, server.answer = a function that replaces the real answer
 """
 
 from __future__ import annotations
@@ -109,6 +109,10 @@ class AccountServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop listening."""
         await self._server.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -125,7 +129,9 @@ class AccountServer:
         known = {uid: user for uid, user in self.users.items() if user.get("tenantId", "") == tenant}
         if action == "lookup":
             users = [known[uid] for uid in body["localId"] if uid in known]
-            return web.json_response({"kind": "identitytoolkit#GetAccountInfoResponse"} | ({"users": users} if users else {}))
+            return web.json_response(
+                {"kind": "identitytoolkit#GetAccountInfoResponse"} | ({"users": users} if users else {})
+            )
         if action == "update":
             if body["localId"] not in known:
                 return _error(400, "USER_NOT_FOUND")

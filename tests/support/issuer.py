@@ -1,9 +1,9 @@
 """A key endpoint on a real socket, counted and at the test's command.
 
-    async with KeyServer() as issuer:       serves forge.certificates() with max-age=3600
-        issuer.url, issuer.fetches
-        issuer.body, issuer.status, issuer.headers      what the next answers are
-        issuer.hold() / issuer.release()                 answers wait meanwhile; await issuer.arrived.wait()
+async with KeyServer() as issuer:       serves forge.certificates() with max-age=3600
+    issuer.url, issuer.fetches
+    issuer.body, issuer.status, issuer.headers      what the next answers are
+    issuer.hold() / issuer.release()                 answers wait meanwhile; await issuer.arrived.wait()
 """
 
 from __future__ import annotations

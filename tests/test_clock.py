@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gateway.adapters.clock import ClockWatch, SystemClock
+from gateway.clock import ClockWatch, SystemClock
 from tests.support.clock import FakeClock
 
 
