@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gateway.core.claims import Principal
     from gateway.core.ports import AddressSource, AuditSink
 
-EMULATOR_SECRET: Final = "owner"
+EMULATOR_SECRET: Final = "owner"  # noqa: S105 - known to everybody, and good on loopback only
 """The bearer token that Auth emulators take for privileged calls, on loopback (firebase-admin sends the same)."""
 
 SHUTDOWN_GRACE: Final = 10.0
@@ -220,7 +220,7 @@ class Gateway:
             for upstream in config.upstream
         }
         self._server = ProxyServer(self.guard, upstreams, endpoints, replies, self._audit)
-        if config.listen.admin is not None:
+        if not config.listen.admin.is_off:
             checks = {"certificates": self._keys_fault}
             self._admin = await listen(admin_application(checks), config.listen.admin.host, config.listen.admin.port)
         self._port = await self._server.start(config.listen.public.host, config.listen.public.port)

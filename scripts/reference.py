@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import enum
+import inspect
+import json
 import sys
+import types
+import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from gateway.config import model
+from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Url, encode
 from gateway.reasons import TABLE, Outcome, Reason
 
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -65,7 +75,114 @@ def _status(reason: Reason) -> str:
     return str(reason.status) if reason.status else "the backend's"
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"reasons.md": reasons_page}
+CONFIGURATION_HEAD: Final = """\
+<!-- Written by scripts/reference.py from gateway/config/model.py. Run `make reference` after a change there. -->
+
+# Configuration
+
+One TOML file. Keys that are not listed here are errors, told with the nearest known one. Sources, each winning over the
+one before: the defaults below, the file, the environment (`GATEWAY__LISTEN__PUBLIC="0.0.0.0:8080"` sets
+`listen.public`), flags. A value may be `"${env:NAME}"` or `"${file:PATH}"`, as a whole. `gateway check FILE --show`
+prints every value with its source.
+
+Durations are numbers with a unit: `500ms`, `30s`, `5m`, `12h`, `14d`. Networks are CIDR blocks.
+"""
+
+SPOKEN_TYPES: Final = {
+    str: "text",
+    bool: "true or false",
+    int: "number",
+    Seconds: "duration",
+    HostPort: "host:port",
+    OptionalHostPort: "host:port or `off`",
+    Network: "network",
+    Url: "URL",
+}
+
+
+def configuration_page() -> str:
+    """Return the page with one heading for every table and one row for every key."""
+    parts = [CONFIGURATION_HEAD]
+    for path, table in _tables(model.Config, ""):
+        rows = [
+            f"## `{path}`",
+            inspect.cleandoc(table.__doc__ or ""),
+            "| key | value | default | meaning |\n| --- | --- | --- | --- |",
+        ]
+        rows[-1] += "".join(
+            "\n" + _key(table, field) for field in msgspec.structs.fields(table) if not _nested(field.type)
+        )
+        parts += rows
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _tables(table: type[model.Table], path: str) -> list[tuple[str, type[model.Table]]]:
+    found: list[tuple[str, type[model.Table]]] = []
+    for field in msgspec.structs.fields(table):
+        nested = _nested(field.type)
+        if nested is None:
+            continue
+        many = typing.get_origin(field.type) is tuple
+        name = f"{path}.{field.name}" if path else field.name
+        if any(not _nested(inner.type) for inner in msgspec.structs.fields(nested)):
+            found.append((f"[[{name}]]" if many else f"[{name}]", nested))
+        found += _tables(nested, name)
+    return found
+
+
+def _nested(type_: object) -> type[model.Table] | None:
+    if isinstance(type_, type) and issubclass(type_, model.Table):
+        return type_
+    arguments = typing.get_args(type_)
+    return next((found for argument in arguments if (found := _nested(argument)) is not None), None)
+
+
+def _key(table: type[model.Table], field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        default = "required"
+    else:
+        default = "none" if field.default is None else f"`{json.dumps(_plain(field.default), ensure_ascii=False)}`"
+    return f"| `{field.name}` | {_spoken(field.type)} | {default} | {_explanations(table)[field.name]} |"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return encode(Seconds(value))
+    if isinstance(value, enum.Enum):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _spoken(type_: object) -> str:
+    if isinstance(type_, type) and issubclass(type_, enum.Enum):
+        return ", ".join(f"`{member}`" for member in type_)
+    origin = typing.get_origin(type_)
+    if origin is typing.Literal:
+        return ", ".join(f"`{member}`" for member in typing.get_args(type_))
+    if origin is tuple:
+        return "list of " + _spoken(typing.get_args(type_)[0])
+    if origin is dict:
+        return "table"
+    if origin in {types.UnionType, typing.Union}:
+        return " or ".join(_spoken(part) for part in typing.get_args(type_) if part is not types.NoneType)
+    return SPOKEN_TYPES.get(type_, getattr(type_, "__name__", str(type_)))  # type: ignore[call-overload,no-any-return]
+
+
+def _explanations(table: type[model.Table]) -> dict[str, str]:
+    """The text literals that stand behind the fields of a table's class."""
+    body = ast.parse(inspect.getsource(table)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            texts[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+    return texts
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "reasons.md": reasons_page,
+    "configuration.md": configuration_page,
+}
 
 
 def main() -> int:

@@ -149,7 +149,9 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
 async def test_a_session_reaches_the_backend_with_its_identity(world: World) -> None:
     """... verifies a real token with certificates fetched over HTTP and tells the backend who is calling."""
     account = await world.account("ada@example.com")
-    status, headers = await world.get(account["idToken"], **{"X-Forwarded-User": "forged", "X_Forwarded_User": "forged"})
+    status, headers = await world.get(
+        account["idToken"], **{"X-Forwarded-User": "forged", "X_Forwarded_User": "forged"}
+    )
     assert status == 200
     assert headers["X-Forwarded-User"] == account["localId"]
     assert headers["X-Forwarded-Email"] == "ada@example.com"
@@ -192,7 +194,9 @@ async def test_a_disabled_and_a_deleted_user_are_refused(world: World) -> None:
         account = await world.account(f"person-{number}@example.com")
         assert (await world.get(account["idToken"]))[0] == 200
         request = {"localId": account["localId"], **body}
-        async with world.session.post(base + action, json=request, headers={"Authorization": "Bearer owner"}) as response:
+        async with world.session.post(
+            base + action, json=request, headers={"Authorization": "Bearer owner"}
+        ) as response:
             assert response.status == 200
         assert (await world.refused(account["idToken"], 5 * STALENESS))[0] == reason
 
@@ -206,7 +210,9 @@ async def test_another_network_is_asked_to_sign_in_again(world: World) -> None:
     # The provider saw loopback, which says nothing about any other address.
     assert (await world.get(token, **{"X-Forwarded-For": "203.0.113.9"}))[0] == 200
     assert (await world.get(token, "/.gateway/userinfo"))[1]["network"] == "same"
-    assert (await world.get(token, "/.gateway/userinfo", **{"X-Forwarded-For": "203.0.113.9"}))[1]["network"] == "unknown"
+    assert (await world.get(token, "/.gateway/userinfo", **{"X-Forwarded-For": "203.0.113.9"}))[1][
+        "network"
+    ] == "unknown"
 
 
 async def test_readiness_follows_the_certificates(world: World) -> None:

@@ -57,7 +57,7 @@ FORCED_INTERVAL: Final = 5.0
 """Seconds between any fetch and one on behalf of an unknown ``kid`` (``threats.md`` row 39)."""
 
 ABSENT_LIFETIME: Final = 60.0
-"""Seconds that a ``kid`` counts as unpublished without asking again; any refresh forgets it sooner."""
+"""Seconds that a ``kid`` counts as unpublished without asking again; a refresh that brings it ends that sooner."""
 
 MAX_ABSENT: Final = 1024
 """Unpublished names remembered; at 128 characters each, a quarter of a megabyte at most."""
@@ -298,7 +298,6 @@ class PublishedKeys:
         self._fetched_at = now
         self._fresh_until = self._peek_until = now + lifetime
         self._next_at = now + lifetime * REFRESH_AT
-        self._absent.clear()
         old = self._keys
         # An unchanged key stays the same object, prepared state and all.
         self._keys = {kid: old[kid] if old.get(kid) == key else key for kid, key in keys.items()}

@@ -60,7 +60,7 @@ RETRY_INTERVAL: Final = 1.0
 """Seconds between look-ups while a service is down (goal 8: at most one a second)."""
 
 PATIENCE: Final = 1.0
-"""Seconds after which a service that has not answered counts as down for users who were good."""
+"""Seconds after which a service that has not answered a request counts as down for it."""
 
 MAX_FLIGHTS: Final = 4
 """Look-ups of one tenant under way at once, of which one place is kept for first requests."""
@@ -262,7 +262,7 @@ class RevocationCache:
         assert entry is not None
         answered, _ = await asyncio.wait({waiter}, timeout=PATIENCE)
         if not answered:
-            if not entry.bad and self._now() - entry.checked_at <= self.max_staleness + self.outage_window:
+            if entry.bad or self._now() - entry.checked_at <= self.max_staleness + self.outage_window:
                 return entry.standing
             await asyncio.wait({waiter})
         if entry.checked_at >= started:

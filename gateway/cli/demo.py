@@ -109,7 +109,7 @@ def demo_settings(port: int, provider_url: str, backend_url: str) -> dict[str, A
             "api_key": DEV_API_KEY,
             "emulator": provider_url.removeprefix("http://"),
         },
-        "listen": {"public": f"127.0.0.1:{port}"},
+        "listen": {"public": f"127.0.0.1:{port}", "admin": "off"},
         "revocation": {"max_staleness": STALENESS},
         "login": {"title": "Freewheel"},
         "upstream": [{"name": "freewheel", "urls": [backend_url]}],

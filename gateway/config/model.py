@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.config.types import HostPort, Network, Seconds, Url
+from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Url
 from gateway.policy.ip_change import Preset
 from gateway.policy.routes import Auth, Unauthenticated
 
@@ -60,8 +60,8 @@ class Listen(Table, frozen=True):
 
     public: HostPort = HostPort("127.0.0.1:8080")
     """The listener for browsers."""
-    admin: HostPort | None = HostPort("127.0.0.1:9090")
-    """The listener for `/healthz` and `/readyz`. Keep it private."""
+    admin: OptionalHostPort = OptionalHostPort("127.0.0.1:9090")
+    """The listener for `/healthz` and `/readyz`, or `off`. Keep it private."""
     trusted_proxies: tuple[Network, ...] = ()
     """Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Empty: the socket's peer is the client."""
     prefix: str = "/.gateway/"

@@ -65,6 +65,25 @@ class HostPort(str):
         return is_loopback_host(self.host)
 
 
+class OptionalHostPort(HostPort):
+    """An address to listen on, or ``"off"``: do not listen."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> OptionalHostPort:
+        """Read an address or ``off``.
+
+        :raises ValueError: neither of the two.
+        """
+        return cls("off") if text == "off" else cls(HostPort.parse(text))
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is to listen."""
+        return self == "off"
+
+
 class Network(str):
     """A block of addresses in CIDR notation; a single address is a block of one."""
 
@@ -142,7 +161,7 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
-_PARSED: Final = frozenset({Seconds, HostPort, Network, Url})
+_PARSED: Final = frozenset({Seconds, HostPort, OptionalHostPort, Network, Url})
 
 
 def decode(type_: type[Any], value: object) -> object:

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from gateway.idp import oob
 from gateway.idp.codes import MODES
 from gateway.idp.errors import WireError
-from gateway.idp.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from gateway.idp.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, check_strength
 from gateway.idp.realm import Call, Realm
 from gateway.idp.records import CodeKind, CodeRecord
 from gateway.idp.wire import Fields
@@ -39,7 +39,8 @@ h1 { margin: 0 0 .75rem; font-size: 1.375rem; line-height: 1.3 }
 p { margin: 0 0 1rem; overflow-wrap: anywhere }
 .soft { color: var(--soft); font-size: .875rem; margin: 1.5rem 0 0 }
 .bad { color: var(--bad) }
-label { display: block; font-weight: 600; margin-bottom: .375rem }
+label { display: block; font-weight: 600; margin: 1rem 0 .375rem }
+input[readonly] { border-color: var(--line); color: var(--soft) }
 input { width: 100%; padding: .625rem .75rem; font: inherit; color: inherit; background: transparent;
   border: 1px solid var(--soft); border-radius: .5rem }
 button { margin-top: 1rem; width: 100%; padding: .7rem; font: inherit; font-weight: 600; color: var(--card);
@@ -74,12 +75,9 @@ class Answer:
 
 async def action(realm: Realm, call: Call, *, wants_page: bool) -> Answer:
     """Do what a link says, and answer in the way the caller reads."""
-    parameters = call.parameters
     try:
         return await _act(realm, call, wants_page=wants_page)
     except WireError as error:
-        if wants_page and error.name in {"WEAK_PASSWORD", "PASSWORD_DOES_NOT_MEET_REQUIREMENTS"}:
-            return Answer(400, page=_form(parameters, error.message.partition(" : ")[2]))
         instructions = _EXPLAINED.get(error.name, "Ask for a new link and try again.")
         if wants_page:
             return Answer(400, page=_page("This link does not work", f'<p role="alert">{escape(instructions)}</p>'))
@@ -103,11 +101,15 @@ async def _act(realm: Realm, call: Call, *, wants_page: bool) -> Answer:
     if record.kind is CodeKind.PASSWORD_RESET:
         # Only the body of the form, or an emulator's client that puts it into the address, brings a password.
         password = call.fields.text("newPassword") or parameters.text("newPassword")
-        if not password:
-            if wants_page and "newPassword" not in call.fields:
-                return Answer(200, page=_form(parameters))
-            raise WireError("WEAK_PASSWORD : Choose a new password")
-        await oob.reset_password(realm, _redeeming(call, newPassword=password))
+        if wants_page and password is None:
+            return Answer(200, page=_form(parameters, record.email))
+        try:
+            check_strength(password or "")
+        except WireError as error:
+            if not wants_page:
+                raise
+            return Answer(400, page=_form(parameters, record.email, problem=error.message.partition(" : ")[2]))
+        await oob.reset_password(realm, _redeeming(call, newPassword=password or ""))
     else:
         await oob.apply_code(realm, _redeeming(call))
     title, text = _done(record)
@@ -162,7 +164,8 @@ _EXPLAINED: Final = {
 }
 
 
-def _form(parameters: Fields, problem: str = "") -> str:
+def _form(parameters: Fields, email: str, *, problem: str = "") -> str:
+    """The form for a new password; the address stands in it so that password managers know whose it is."""
     hidden = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
         for name, value in parameters.items()
@@ -172,7 +175,9 @@ def _form(parameters: Fields, problem: str = "") -> str:
     described = ' aria-invalid="true" aria-describedby="problem"' if problem else ""
     return _page(
         "Choose a new password",
-        f'{alert}<form method="post" action="/emulator/action">{hidden}<label for="new">New password</label>'
+        f'{alert}<form method="post" action="/emulator/action">{hidden}<label for="account">Account</label>'
+        f'<input id="account" type="email" value="{escape(email)}" autocomplete="username" readonly>'
+        '<label for="new">New password</label>'
         f'<input id="new" name="newPassword" type="password" autocomplete="new-password" required'
         f' minlength="{MIN_PASSWORD_LENGTH}" maxlength="{MAX_PASSWORD_LENGTH}"{described}>'
         '<button type="submit">Set password</button></form>',

@@ -23,6 +23,7 @@ from aiohttp.http_parser import RawRequestMessage
 
 from gateway import reasons
 from gateway.http.reply import Replies
+from gateway.proxy.own import OwnAnswer
 from gateway.reasons import Reason
 
 _log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class ClientProtocol(web.RequestHandler):
         if status >= 500:  # noqa: PLR2004 - RFC 9110 section 15.6
             _log.error("a request could not be handled", exc_info=exc)
         reason = reasons.INTERNAL if status >= 500 else parser_reason(exc)  # noqa: PLR2004
-        return self._replies.failure(reason, self._on_refused(request, reason), close=True).as_response()
+        return OwnAnswer(self._replies.failure(reason, self._on_refused(request, reason)), request, close=True)
 
 
 class ClientServer(web.Server):

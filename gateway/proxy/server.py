@@ -31,6 +31,7 @@ from gateway.http.reply import Replies, Reply
 from gateway.mutators.headers import upstream_fields
 from gateway.policy.routes import Route, Unauthenticated
 from gateway.proxy.forward import Exchange, forward
+from gateway.proxy.own import OwnAnswer
 from gateway.proxy.protocol import HEAD_DEADLINE, ClientProtocol, ClientServer
 from gateway.proxy.upstream import Upstream
 from gateway.proxy.websocket import tunnel
@@ -157,19 +158,19 @@ class ProxyServer:
         except RequestError as error:
             self._record_malformed(request, error.reason, request_id)
             form = form_of_refusal(Headers(request.raw_headers))
-            return self._replies.failure(error.reason, request_id, form, close=True).as_response()
+            return OwnAnswer(self._replies.failure(error.reason, request_id, form), request, close=True)
         if self._endpoints.own(context.target):
             started = time.perf_counter()
             answer = await self._endpoints.answer(context, guard, request_id)
             if answer.decision is not None:
                 self._record(context, answer.decision, request_id, started)
-            return self._own(answer.reply, context)
+            return _own(answer.reply, request, context)
         started = time.perf_counter()
         decision = await guard.judge(context)
         self._record(context, decision, request_id, started)
         if not isinstance(decision, Allow):
             setting = _setting(guard, decision)
-            return self._own(self._replies.refuse(decision, context, request_id, setting), context)
+            return _own(self._replies.refuse(decision, context, request_id, setting), request, context)
         route = guard.routes.by_name[decision.route]
         return await self._pass_on(request, context, decision, route, guard, upstreams, request_id)
 
@@ -193,16 +194,9 @@ class ProxyServer:
         except UpstreamError as error:
             _log.error("%s: %s (request %s)", error.reason.id, error, request_id)
             form = PROBLEM if context.websocket else form_of_refusal(context.headers)
-            return self._own(self._replies.failure(error.reason, request_id, form), context)
+            return _own(self._replies.failure(error.reason, request_id, form), request, context)
         except RequestError as error:
-            return self._replies.failure(error.reason, request_id, close=True).as_response()
-
-    def _own(self, reply: Reply, context: RequestContext) -> web.StreamResponse:
-        """An answer of ours; behind a body that nobody read the connection ends, or it would be the next request."""
-        response = reply.as_response()
-        if context.websocket or has_body(context.headers):
-            response.force_close()
-        return response
+            return OwnAnswer(self._replies.failure(error.reason, request_id), request, close=True)
 
     def _request_id(self, request: web.BaseRequest, guard: SessionGuard) -> str:
         """The request's id: a trusted peer's, when it sent one that is harmless, else a new one."""
@@ -240,6 +234,11 @@ def _check_upstreams(guard: SessionGuard, upstreams: Mapping[str, Upstream]) -> 
             raise ConfigError(
                 f"route {route.name}", f"there is no upstream {route.upstream!r}", "name one of [[upstream]]"
             )
+
+
+def _own(reply: Reply, request: web.BaseRequest, context: RequestContext) -> OwnAnswer:
+    """An answer of ours; behind a body that nobody read the connection ends, or it would be the next request."""
+    return OwnAnswer(reply, request, close=context.websocket or has_body(context.headers))
 
 
 def _setting(guard: SessionGuard, decision: Challenge | Deny) -> Unauthenticated:

@@ -27,11 +27,6 @@ async def issuer() -> AsyncIterator[KeyServer]:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 async def keys(issuer: KeyServer, clock: FakeClock) -> AsyncIterator[PublishedKeys]:
     async with aiohttp.ClientSession() as session:
         source = PublishedKeys(issuer.url, session, clock, sleep=clock.sleep)
@@ -104,8 +99,7 @@ async def test_keys_live_on_unchanged_as_objects(issuer: KeyServer, keys: Publis
     assert issuer.fetches == 2
 
 
-# ---- rotation
-# ----------------------------------------------------------------------------------------------------------
+# ---- rotation ------------------------------------------------------------------------------------------------------
 
 
 async def test_withdrawn_key_is_refused_from_the_next_refresh_on(
@@ -160,8 +154,7 @@ async def test_failing_listener_keeps_nothing_from_the_others(
     assert "listener" in caplog.text
 
 
-# ---- unknown names
-# -------------------------------------------------------------------------------------------------------
+# ---- unknown names -------------------------------------------------------------------------------------------------
 
 
 async def test_new_key_is_found_by_one_forced_refresh(issuer: KeyServer, keys: PublishedKeys, clock: FakeClock) -> None:
@@ -233,8 +226,19 @@ async def test_forced_refresh_that_fails_refuses_the_token_and_keeps_the_keys(
     assert keys.peek(forge.KID)
 
 
-# ---- failure
-# -------------------------------------------------------------------------------------------------------------
+async def test_unknown_names_do_not_wake_a_failing_issuer(
+    issuer: KeyServer, keys: PublishedKeys, clock: FakeClock
+) -> None:
+    """keeps to its rests between attempts although tokens with unknown keys keep coming."""
+    assert await keys.key(forge.KID)
+    issuer.status = 503
+    for second in range(60):
+        clock.advance(1)
+        assert await keys.key(f"invented-{second}") is None
+    assert issuer.fetches == 1 + 7  # after 5, 10, 15, 20, 28, 44 and 60 seconds
+
+
+# ---- failure -------------------------------------------------------------------------------------------------------
 
 
 async def _broken(issuer: KeyServer, kind: str) -> None:
@@ -250,7 +254,7 @@ async def _broken(issuer: KeyServer, kind: str) -> None:
         case "redirect":
             issuer.status, issuer.headers = 302, {"Location": "/elsewhere"}
         case "too long":
-            issuer.body = b'{"kid": "' + b"x" * google_keys.MAX_BODY + b'"}'
+            issuer.body = forge.certificates() + b" " * google_keys.MAX_BODY
         case "local keys":
             issuer.body = forge.certificates("local-1", "local-2")
 
@@ -368,8 +372,7 @@ async def test_no_redirect_is_followed(issuer: KeyServer, keys: PublishedKeys) -
     assert issuer.fetches == 1
 
 
-# ---- who waits
-# -----------------------------------------------------------------------------------------------------------
+# ---- who waits -----------------------------------------------------------------------------------------------------
 
 
 async def test_request_that_goes_away_does_not_take_the_fetch_along(issuer: KeyServer, keys: PublishedKeys) -> None:
@@ -408,8 +411,7 @@ async def test_step_of_the_wall_clock_brings_a_fresh_look(
     assert keys.peek(forge.KID)
 
 
-# ---- what is taken
-# ---------------------------------------------------------------------------------------------------------
+# ---- what is taken -------------------------------------------------------------------------------------------------
 
 
 async def test_local_keys_are_taken_by_development_configurations_only(issuer: KeyServer, clock: FakeClock) -> None:

@@ -161,6 +161,20 @@ async def test_users_seen_apart_end_up_in_shared_batches(
     assert len(directory.batches) <= 3 * 10
 
 
+async def test_users_due_before_long_travel_along_with_a_new_one(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """uses the free places of a look-up for those whose answer is halfway to being too old."""
+    await cache.standing(ADA)
+    clock.advance(STALENESS / 2 - 1)
+    await cache.standing(BOB)
+    clock.advance(1)
+    cache.peek(ADA)
+    cache.peek(BOB)
+    await cache.standing(EVE)
+    assert directory.batches == [("ada",), ("bob",), ("eve", "ada")]
+
+
 async def test_first_requests_gather_behind_the_one_under_way(
     cache: RevocationCache, directory: CountingDirectory
 ) -> None:
@@ -455,6 +469,55 @@ async def test_service_is_asked_once_a_second_while_down(
     assert "answers again" in caplog.text
 
 
+async def test_crowd_of_unknown_users_is_one_attempt_while_down(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """tries a service that was down with one look-up, and remembers nobody of whom it heard nothing."""
+    directory.down = True
+    with pytest.raises(RevocationUnavailable):
+        await cache.standing(ADA)
+    clock.advance(1)
+    crowd = [cache.standing(person(f"user-{number}")) for number in range(300)]
+    answers = await asyncio.gather(*crowd, return_exceptions=True)
+    assert all(isinstance(answer, RevocationUnavailable) for answer in answers)
+    assert len(directory.batches) == 2
+    assert cache.status().users == 0
+
+
+async def test_promise_holds_again_after_an_outage(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """stops being lenient the moment the service answers again."""
+    await asyncio.gather(cache.standing(ADA), cache.standing(BOB))
+    directory.down = True
+    clock.advance(STALENESS + 1)
+    await cache.standing(ADA)
+    assert cache.peek(BOB)
+    directory.down = False
+    clock.advance(1)
+    await cache.standing(EVE)
+    directory.users["bob"] = DISABLED
+    clock.advance(STALENESS + 1)
+    assert cache.peek(BOB) is None
+    assert (await cache.standing(BOB)).disabled
+
+
+async def test_second_of_rest_begins_when_a_look_up_has_failed(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """leaves a service that fails slowly alone for a second, too."""
+    directory.hold()
+    asking = asyncio.create_task(cache.standing(ADA))
+    await directory.arrived.wait()
+    clock.advance(4)
+    directory.down = True
+    directory.release()
+    for doomed in (asking, cache.standing(ADA), cache.standing(BOB)):
+        with pytest.raises(RevocationUnavailable):
+            await doomed
+    assert len(directory.batches) == 1
+
+
 async def test_silent_service_counts_as_down_for_good_users(
     cache: RevocationCache, directory: CountingDirectory, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,6 +536,35 @@ async def test_silent_service_counts_as_down_for_good_users(
     directory.release()
     assert (await new).exists
     assert (await late).exists
+
+
+async def test_silent_service_counts_as_down_for_bad_accounts(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """refuses a disabled account by name, however long ago it heard, when the service hangs."""
+    monkeypatch.setattr(revocation_cache, "PATIENCE", 0.02)
+    directory.users["ada"] = DISABLED
+    await cache.standing(ADA)
+    directory.hold()
+    clock.advance(24 * 3600)
+    asking = asyncio.create_task(cache.standing(ADA))
+    await asyncio.wait({asking}, timeout=1)
+    assert asking.done()
+    assert (await asking).disabled
+
+
+async def test_answer_slower_than_the_promise_still_counts_for_who_waited(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """does not ask for ever when the service takes longer to answer than an answer may be old."""
+    directory.hold()
+    asking = asyncio.create_task(cache.standing(ADA))
+    await directory.arrived.wait()
+    clock.advance(STALENESS + 1)
+    directory.release()
+    assert (await asking).exists
+    assert len(directory.batches) == 1
+    assert cache.peek(ADA) is None
 
 
 async def test_tenants_fail_apart(cache: RevocationCache, directory: CountingDirectory, clock: FakeClock) -> None:

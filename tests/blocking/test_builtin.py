@@ -11,9 +11,7 @@ from gateway.blocking.builtin import record_sign_in_ip
 async def test_address_becomes_a_session_claim(address: str) -> None:
     """the gateway's function puts the event's address into the session's tokens and nothing else."""
     answer = await record_sign_in_ip({"ip_address": address, "user_record": {"uid": "u"}})
-    assert answer == {
-        "userRecord": {"sessionClaims": {"signInIpAddress": address}, "updateMask": "sessionClaims"}
-    }
+    assert answer == {"userRecord": {"sessionClaims": {"signInIpAddress": address}, "updateMask": "sessionClaims"}}
 
 
 @pytest.mark.parametrize("event", [{}, {"ip_address": ""}, {"ip_address": None}, {"ip_address": 7}])

@@ -30,7 +30,9 @@ def test_every_first_visitor_lands_on_the_page_they_asked_for(browser: Browser, 
         context = browser.new_context(base_url=demo.url)
         page = context.new_page()
         answers: list[tuple[str, int]] = []
-        page.on("response", lambda r, a=answers: a.append((r.url, r.status)) if r.request.is_navigation_request() else None)
+        page.on(
+            "response", lambda r, a=answers: a.append((r.url, r.status)) if r.request.is_navigation_request() else None
+        )
         page.goto("/jobs/42")
         assert "/.gateway/login?rd=/jobs/42&reason=sign_in_required" in page.url
         email = create_account(page)

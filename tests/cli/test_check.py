@@ -15,7 +15,9 @@ from gateway.errors import ConfigError
 from tests.support import forge
 
 
-def write(tmp_path: Path, *, certificates: str = "http://127.0.0.1:1/certs", upstream: str = "http://127.0.0.1:1") -> Path:
+def write(
+    tmp_path: Path, *, certificates: str = "http://127.0.0.1:1/certs", upstream: str = "http://127.0.0.1:1"
+) -> Path:
     path = tmp_path / "gateway.toml"
     path.write_text(
         f'[firebase]\nproject_id = "acme"\ncredentials = "none"\n'

@@ -64,7 +64,9 @@ class Served:
             f'[[upstream]]\nname = "app"\nurls = ["http://127.0.0.1:{backend}"]\n'
             f'[[route]]\nmatch = {{ path = "/**" }}\n{extra}'
         )
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("FIREBASE_", "GOOGLE_"))}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FIREBASE_", "GOOGLE_"))
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "serve", "--config", str(config), *words],
             stdout=subprocess.PIPE,
@@ -75,14 +77,17 @@ class Served:
     def wait(self) -> None:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=2):  # noqa: S310 - loopback
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=2),
+            ):
                 return
             time.sleep(0.05)
         self.process.kill()
         pytest.fail(f"not ready:\n{self.process.communicate()[0].decode()}")
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)  # noqa: S310 - loopback
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - loopback
                 return response.status, json.load(response)
@@ -92,7 +97,7 @@ class Served:
     def sign_up(self) -> dict[str, str]:
         url = f"http://127.0.0.1:{self.provider}/identitytoolkit.googleapis.com/v1/accounts:signUp?key=k"
         body = json.dumps({"email": "ada@example.com", "password": "correct horse", "returnSecureToken": True}).encode()
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - loopback
             answer: dict[str, str] = json.load(response)
             return answer
@@ -104,7 +109,7 @@ class Served:
 
 
 def test_a_development_set_up_serves_and_stops_cleanly(tmp_path: Path, backend: int) -> None:
-    """... verifies tokens of its embedded provider, tells the backend who is calling, logs no secret, ends with status 0."""
+    """... verifies its own provider's tokens, tells the backend who is calling, logs no secret, ends with status 0."""
     served = Served(tmp_path, backend, "--dev")
     try:
         served.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config.types import HostPort, Network, Seconds, Url, encode, is_loopback_host
+from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Url, encode, is_loopback_host
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,14 @@ def test_odd_addresses_are_refused(text: object) -> None:
     """... refuses what is not host:port."""
     with pytest.raises(ValueError, match="host:port"):
         HostPort.parse(text)
+
+
+def test_a_listener_may_be_off() -> None:
+    """... takes an address to listen on, or the word off."""
+    assert OptionalHostPort.parse("off").is_off
+    assert not OptionalHostPort.parse("127.0.0.1:1").is_off
+    with pytest.raises(ValueError, match="host:port"):
+        OptionalHostPort.parse("none")
 
 
 def test_networks() -> None:

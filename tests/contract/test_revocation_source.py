@@ -95,7 +95,7 @@ async def test_ten_thousand_requests_of_five_hundred_users_cost_five_look_ups_a_
         for _tenth in range(int(STALENESS) * 10):
             before = len(directory.batches)
             for _ in range(10_000 // (int(STALENESS) * 10) + 1):
-                assert await ask(source, dice.choice(USERS))
+                await ask(source, dice.choice(USERS))
             await clock.run_for(0.1)
             asked_at.extend([clock.monotonic()] * (len(directory.batches) - before))
             while asked_at and asked_at[0] <= clock.monotonic() - STALENESS:

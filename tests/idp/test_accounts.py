@@ -150,7 +150,13 @@ def test_addresses(email: str, normal: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("number", "normal"),
-    [("+15550100", "+15550100"), ("+1 (555) 01-00", "+15550100"), ("15550100", None), ("+", None), ("+1x5550100", None)],
+    [
+        ("+15550100", "+15550100"),
+        ("+1 (555) 01-00", "+15550100"),
+        ("15550100", None),
+        ("+", None),
+        ("+1x5550100", None),
+    ],
 )
 def test_phone_numbers(number: str, normal: str | None) -> None:
     """the provider stores phone numbers without separators and wants the plus sign."""

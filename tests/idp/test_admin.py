@@ -161,7 +161,9 @@ async def test_import_reports_each_failure(api: Api) -> None:
     ]
     every = (await api.admin("/accounts:batchGet", "GET")).ok["users"]
     assert [user["localId"] for user in every] == ["good", "taken"]
-    overwritten = await api.admin("/accounts:batchCreate", users=[{"localId": "good", "displayName": "x"}], allowOverwrite=True)
+    overwritten = await api.admin(
+        "/accounts:batchCreate", users=[{"localId": "good", "displayName": "x"}], allowOverwrite=True
+    )
     assert "error" not in overwritten.ok
     assert (await api.account("good"))["displayName"] == "x"
 
@@ -178,7 +180,13 @@ async def test_import_wants_users_and_a_known_algorithm(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("method", "suffix"),
-    [("DELETE", "/accounts"), ("GET", "/config"), ("PATCH", "/config"), ("GET", "/oobCodes"), ("GET", "/verificationCodes")],
+    [
+        ("DELETE", "/accounts"),
+        ("GET", "/config"),
+        ("PATCH", "/config"),
+        ("GET", "/oobCodes"),
+        ("GET", "/verificationCodes"),
+    ],
 )
 async def test_control_endpoints_want_the_administrator(api: Api, method: str, suffix: str) -> None:
     """the provider keeps the emulator's control endpoints, codes above all, to administrators."""

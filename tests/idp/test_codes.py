@@ -32,7 +32,9 @@ def test_code_is_consumed_once(codes: Codes) -> None:
     assert codes.outstanding() == []
 
 
-@pytest.mark.parametrize(("code", "message"), [(None, "MISSING_OOB_CODE"), ("", "MISSING_OOB_CODE"), ("x", "INVALID_OOB_CODE")])
+@pytest.mark.parametrize(
+    ("code", "message"), [(None, "MISSING_OOB_CODE"), ("", "MISSING_OOB_CODE"), ("x", "INVALID_OOB_CODE")]
+)
 def test_bad_codes(codes: Codes, code: str | None, message: str) -> None:
     """the provider tells missing codes from invalid ones."""
     with pytest.raises(WireError, match=message):

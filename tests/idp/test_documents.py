@@ -5,6 +5,8 @@ from __future__ import annotations
 import jwt
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.types import Options
 
 from gateway.idp.signing_keys import PUBLISH_AHEAD
 from gateway.tokens.mint import local_kid
@@ -52,7 +54,9 @@ async def test_rotation_keeps_old_tokens_verifiable(api: Api) -> None:
         certificates = (await api.request("GET", ID_CERTIFICATES)).ok
         kid = str(jwt.get_unverified_header(token)["kid"])
         key = x509.load_pem_x509_certificate(certificates[kid].encode()).public_key()
-        jwt.decode(token, key, algorithms=["RS256"], audience="demo-idp", options={"verify_exp": False, "verify_iat": False})  # type: ignore[arg-type]  # RSA
+        assert isinstance(key, RSAPublicKey)
+        options: Options = {"verify_exp": False, "verify_iat": False}
+        jwt.decode(token, key, algorithms=["RS256"], audience="demo-idp", options=options)
         return kid
 
     old = await verify(user["idToken"])
@@ -78,8 +82,8 @@ async def test_password_policy_is_what_is_enforced(api: Api) -> None:
 
 async def test_recaptcha_is_off(api: Api) -> None:
     """the provider tells the SDK to leave reCAPTCHA alone, in the shape that does not make it throw."""
-    path = "/identitytoolkit.googleapis.com/v2/recaptchaConfig?key=k&clientType=CLIENT_TYPE_WEB&version=RECAPTCHA_ENTERPRISE"
-    config = (await api.request("GET", path)).ok
+    asked = {"key": "k", "clientType": "CLIENT_TYPE_WEB", "version": "RECAPTCHA_ENTERPRISE"}
+    config = (await api.request("GET", "/identitytoolkit.googleapis.com/v2/recaptchaConfig", params=asked)).ok
     assert len(config["recaptchaKey"].split("/")) == 4
     assert {state["enforcementState"] for state in config["recaptchaEnforcementState"]} == {"OFF"}
     parameters = (await api.request("GET", "/v1/recaptchaParams?key=k")).ok

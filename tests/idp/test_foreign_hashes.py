@@ -74,7 +74,13 @@ def test_firebase_scrypt_matches_the_public_vector() -> None:
         {"algorithm": "SCRYPT", "signer_key": "AA==", "memory_cost": 15, "rounds": 8},
         {"algorithm": "SCRYPT", "signer_key": "AA==", "memory_cost": 14, "rounds": 9},
         {"algorithm": "STANDARD_SCRYPT", "memory_cost": 15, "block_size": 8, "parallelization": 1, "derived_bytes": 32},
-        {"algorithm": "STANDARD_SCRYPT", "memory_cost": 2**30, "block_size": 8, "parallelization": 1, "derived_bytes": 32},
+        {
+            "algorithm": "STANDARD_SCRYPT",
+            "memory_cost": 2**30,
+            "block_size": 8,
+            "parallelization": 1,
+            "derived_bytes": 32,
+        },
         {"algorithm": "HMAC_SHA256", "signer_key": "!"},
     ],
 )

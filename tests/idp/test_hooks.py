@@ -13,6 +13,7 @@ import pytest
 from gateway.blocking.builtin import record_sign_in_ip
 from gateway.core.client_ip import AddressResolver, parse_address
 from gateway.idp import hooks
+from gateway.idp.errors import WireError
 from tests.support.idp import EMAIL, PASSWORD, Api, claims, running
 
 ADDRESS = "203.0.113.9"
@@ -123,7 +124,7 @@ async def test_events_fire_where_documented() -> None:
 
 
 async def test_sign_in_address_is_in_every_token_of_the_session() -> None:
-    """the provider keeps signInIpAddress with the session: in its refreshed tokens, not in other sessions' or the record."""
+    """the provider keeps signInIpAddress with its session: in its refreshed tokens, not in another's or the record."""
     addresses = iter(["203.0.113.9", "2001:db8::7"])
 
     async with running(
@@ -211,9 +212,15 @@ DOCUMENTED = "BLOCKING_FUNCTION_ERROR_RESPONSE : HTTP Cloud Function returned an
     ("answer", "message"),
     [
         (Refused(), DOCUMENTED + 'Code: 403, Status: "PERMISSION_DENIED", Message: "not \\"here\\""'),
-        (KeyError("secret detail"), DOCUMENTED + 'Code: 500, Status: "INTERNAL", Message: "An unexpected error occurred."'),
+        (
+            KeyError("secret detail"),
+            DOCUMENTED + 'Code: 500, Status: "INTERNAL", Message: "An unexpected error occurred."',
+        ),
         (["x"], "BLOCKING_FUNCTION_ERROR_RESPONSE : ((Response body is not a JSON object.))"),
-        ({"userRecord": {"displayName": "x"}}, "BLOCKING_FUNCTION_ERROR_RESPONSE : ((Response UserRecord is missing updateMask.))"),
+        (
+            {"userRecord": {"displayName": "x"}},
+            "BLOCKING_FUNCTION_ERROR_RESPONSE : ((Response UserRecord is missing updateMask.))",
+        ),
         ({"userRecord": "x"}, "BLOCKING_FUNCTION_ERROR_RESPONSE : ((Response UserRecord is missing updateMask.))"),
         (change(sessionClaims={"a": "x" * 1000}), "CLAIMS_TOO_LARGE"),
         (change(sessionClaims=[]), "INVALID_CLAIMS"),
@@ -248,7 +255,7 @@ async def test_reserved_names_are_refused(name: str, kind: str) -> None:
     overlay_error = None
     try:
         hooks._overlay(change(**{kind: {"ok": 1, name: "x"}}), session=True)
-    except hooks.WireError as error:
+    except WireError as error:
         overlay_error = error.message
     assert overlay_error == f"FORBIDDEN_CLAIM : {name}"
 

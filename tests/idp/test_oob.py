@@ -58,7 +58,8 @@ async def test_send_code_refuses_as_documented(api: Api, body: dict[str, Any], m
 
 
 @pytest.mark.parametrize(
-    "url", ["x", "/path", "javascript:alert(1)", "ftp://a.example/", "http://", "http://a\\b", "http://a/\n", "http://["]
+    "url",
+    ["x", "/path", "javascript:alert(1)", "ftp://a.example/", "http://", "http://a\\b", "http://a/\n", "http://["],
 )
 async def test_continue_url_must_be_absolute(api: Api, url: str) -> None:
     """the provider puts only absolute http and https addresses into a link."""

@@ -183,9 +183,7 @@ async def test_administrator_updates(api: Api) -> None:
 async def test_administrator_update_refuses(api: Api, body: dict[str, Any], message: str) -> None:
     """the provider refuses what cannot be stored, and changes nothing then."""
     await api.admin("/accounts", localId="b", phoneNumber="+15550199")
-    await api.admin(
-        "/accounts:update", localId="b", linkProviderUserInfo={"providerId": "google.com", "rawId": "g-1"}
-    )
+    await api.admin("/accounts:update", localId="b", linkProviderUserInfo={"providerId": "google.com", "rawId": "g-1"})
     uid = (await api.sign_up())["localId"]
     before = await api.account(uid)
     assert (await api.admin("/accounts:update", localId=uid, displayName="changed", **body)).error == message

@@ -69,7 +69,13 @@ async def test_other_credentials_open_nothing(api: Api, credential: str) -> None
 async def test_secret_replaces_the_emulators_credentials() -> None:
     """the provider with a secret believes the secret and nothing else."""
     async with running(admin_secret="s3cret-é") as api:
-        for credential, status in (("owner", 401), ("ya29.x", 401), ("s3cret", 401), ("S3CRET-é", 401), ("s3cret-é", 200)):
+        for credential, status in (
+            ("owner", 401),
+            ("ya29.x", 401),
+            ("s3cret", 401),
+            ("S3CRET-é", 401),
+            ("s3cret-é", 200),
+        ):
             headers = {"Authorization": f"Bearer {credential}"}
             assert (await api.request("POST", LOOKUP, json={"localId": ["x"]}, headers=headers)).status == status
 
@@ -97,7 +103,7 @@ async def test_owner_opens_nothing_off_loopback() -> None:
     ],
 )
 async def test_privileged_call_from_elsewhere_is_refused(api: Api, extra: dict[str, str], status: int) -> None:
-    """the provider takes privileged calls from no foreign page and through no proxy, although CORS lets them be sent."""
+    """the provider takes privileged calls from no foreign page and through no proxy, whatever CORS allows."""
     reply = await api.request("POST", LOOKUP, json={"localId": ["x"]}, headers={**OWNER, **extra})
     assert reply.status == status
 
@@ -134,9 +140,13 @@ async def test_tenants_do_not_exist(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/accounts:signInWithIdp?key=k", "/v1/accounts:sendVerificationCode?key=k", "/v2/accounts/mfaSignIn:start?key=k",
-     "/v2/accounts:revokeToken?key=k"],
-)  # fmt: skip
+    [
+        "/v1/accounts:signInWithIdp?key=k",
+        "/v1/accounts:sendVerificationCode?key=k",
+        "/v2/accounts/mfaSignIn:start?key=k",
+        "/v2/accounts:revokeToken?key=k",
+    ],
+)
 async def test_methods_of_the_service_that_are_missing_say_so(api: Api, path: str) -> None:
     """the provider answers 501 for methods that the real service has and it has not."""
     reply = await api.request("POST", path, json={})
@@ -190,7 +200,13 @@ async def test_oversized_body_gets_the_envelope(api: Api) -> None:
 async def test_wrong_types_get_the_envelope(api: Api, method: str, name: str, value: Any) -> None:
     """the provider refuses a field of the wrong type by name."""
     user = await api.sign_up()
-    body = {"idToken": user["idToken"], "email": EMAIL, "password": PASSWORD, "requestType": "VERIFY_EMAIL", name: value}
+    body = {
+        "idToken": user["idToken"],
+        "email": EMAIL,
+        "password": PASSWORD,
+        "requestType": "VERIFY_EMAIL",
+        name: value,
+    }
     reply = await api.call(method, **body)
     assert reply.error.startswith(f"Invalid JSON payload received. /{name} must be ")
 

@@ -19,7 +19,7 @@ def custom_token(api: Api, **changes: Any) -> str:
     now = int(api.clock.now())
     payload = {"iss": account, "sub": account, "aud": CUSTOM_AUDIENCE, "iat": now, "exp": now + 3600, "uid": "u-7"}
     payload |= changes
-    return jwt.encode({k: v for k, v in payload.items() if v is not None}, None, algorithm="none")
+    return jwt.encode({k: v for k, v in payload.items() if v is not None}, "", algorithm="none")
 
 
 async def test_sign_up_answers_the_documented_shape(api: Api) -> None:
@@ -298,7 +298,9 @@ async def test_custom_token_of_a_disabled_account_is_refused(api: Api) -> None:
     assert (await api.call("signInWithCustomToken", token=custom_token(api))).error == "USER_DISABLED"
 
 
-@pytest.mark.parametrize("settings", [{"admin_secret": "s3cret"}, {"host": "0.0.0.0", "force": True, "password_profile": "strong"}])
+@pytest.mark.parametrize(
+    "settings", [{"admin_secret": "s3cret"}, {"host": "0.0.0.0", "force": True, "password_profile": "strong"}]
+)
 async def test_unsigned_custom_token_is_worthless_beyond_loopback(settings: dict[str, Any]) -> None:
     """the provider believes no unsigned custom token where the emulator's administrator would not be believed."""
     async with running(**settings) as api:

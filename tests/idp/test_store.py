@@ -100,9 +100,14 @@ def test_ending_sessions_by_moment(store: Store) -> None:
     for number in (1, 2, 3):
         store.put_session(
             SessionRecord(
-                token_hash=f"h{number}", uid="u", sign_in_provider="password", auth_time=number, session_claims={},
-                created_at=0, last_used_at=0,
-            )  # fmt: skip
+                token_hash=f"h{number}",
+                uid="u",
+                sign_in_provider="password",
+                auth_time=number,
+                session_claims={},
+                created_at=0,
+                last_used_at=0,
+            )
         )
 
     def ended() -> list[int | None]:

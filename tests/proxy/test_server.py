@@ -181,7 +181,7 @@ async def test_malformed_requests_end_here(data: bytes, status: int, reason: str
         backend(answers()) as server,
         gateway(server.url, routes=[Route("p", "/**", "app", Auth.PUBLIC)]) as front,
     ):
-        answer = (await front.speak(data, until_close=True)).replace(b"HTTP/1.0 ", b"HTTP/1.1 ", 1)
+        answer = await front.speak(data, until_close=True)
         assert status_of(answer) == status
         assert answer.count(b"HTTP/1.1 ") == 1
         assert len(answer) < 2_000

@@ -37,7 +37,7 @@ def test_certificate_carries_the_mark_of_the_local_provider(key: SigningKey) -> 
 def test_signature_verifies_with_an_independent_implementation(key: SigningKey) -> None:
     """the gateway's tokens verify with another JOSE implementation, by the published JWK."""
     token = sign({"sub": "ü", "n": 1}, key)
-    verified = jws.deserialize_compact(token, jwk.RSAKey.import_key(key.jwk()), algorithms=["RS256"])
+    verified = jws.deserialize_compact(token, jwk.RSAKey.import_key({**key.jwk()}), algorithms=["RS256"])
     assert verified.headers() == {"alg": "RS256", "kid": key.kid, "typ": "JWT"}
     assert jwt.decode(token, key.certificate.public_key(), algorithms=["RS256"]) == {"sub": "ü", "n": 1}  # type: ignore[arg-type]  # RSA
 
