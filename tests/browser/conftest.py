@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,15 +17,9 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-CHROMIUM_FLAGS: Final = [
-    "--no-sandbox",  # because tests run as root in containers
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",  # because the tests' network ends at loopback
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.support.chromium import ARGUMENTS, chromium_path
+from tests.support.ports import free_port
+
 _START_SECONDS: Final = 30
 
 
@@ -44,17 +36,11 @@ class Demo:
         return [line.strip() for line in self.log.read_text("utf-8").splitlines() if "  from " in line]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """``gateway demo --memory`` on free ports."""
     log = tmp_path_factory.mktemp("demo") / "output.txt"
-    port, provider_port = _free_port(), _free_port()
+    port, provider_port = free_port(), free_port()
     command = [sys.executable, "-m", "gateway", "demo", "--memory", "--plain", f"--port={port}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FIREBASE_")}
     with log.open("wb") as output:
@@ -91,11 +77,8 @@ def browser() -> Iterator[Browser]:
     Not for the whole session: Playwright's synchronous interface keeps an event loop running in this thread for as long
     as it lives, and no asynchronous test could run after it.
     """
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    if executable is None:
-        pytest.fail("these tests drive a real Chromium and found none. Install it: apt-get install chromium")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        launched = playwright.chromium.launch(executable_path=chromium_path(), args=list(ARGUMENTS))
         yield launched
         launched.close()
 

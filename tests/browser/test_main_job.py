@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from tests.browser.conftest import Demo
 from tests.browser.journey import arrive, create_account, reason_shown, sign_in, start
@@ -23,16 +23,25 @@ FORM_SEEN = """
 """
 
 
+def _navigations(page: Page) -> list[tuple[str, int]]:
+    """Address and status of each answer to a navigation of this tab, as they come."""
+    answers: list[tuple[str, int]] = []
+
+    def note(response: Response) -> None:
+        if response.request.is_navigation_request():
+            answers.append((response.url, response.status))
+
+    page.on("response", note)
+    return answers
+
+
 def test_every_first_visitor_lands_on_the_page_they_asked_for(browser: Browser, demo: Demo) -> None:
     """... authenticates the very navigation that follows the sign-in, in each of twenty fresh profiles."""
     arrived = 0
     for _ in range(PROFILES):
         context = browser.new_context(base_url=demo.url)
         page = context.new_page()
-        answers: list[tuple[str, int]] = []
-        page.on(
-            "response", lambda r, a=answers: a.append((r.url, r.status)) if r.request.is_navigation_request() else None
-        )
+        answers = _navigations(page)
         page.goto("/jobs/42")
         assert "/.gateway/login?rd=/jobs/42&reason=sign_in_required" in page.url
         email = create_account(page)

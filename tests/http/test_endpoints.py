@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,14 @@ def endpoints(prefix: str = "/.gateway/") -> Endpoints:
     )
 
 
-async def ask(line: str, *fields: str, token: str | None = None, **changed) -> bytes:
+async def ask(line: str, *fields: str, token: str | None = None, **changed: Any) -> bytes:
     async with backend(answers()) as server, gateway(server.url, **changed) as front:
         answer = await front.speak(request(line, *fields, token=token))
         assert not server.conversations, "the request reached the backend"
         return answer
 
 
-def config_of(answer: bytes) -> dict:
+def config_of(answer: bytes) -> dict[str, Any]:
     found = re.search(rb'name="gateway-config" content="([^"]*)"', answer)
     assert found is not None
     return json.loads(html.unescape(found.group(1).decode()))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from aiohttp import HttpVersion, http_parser
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from gateway.core.context import Headers
+from gateway.core.context import Headers, RequestContext
 from gateway.errors import ConfigError, RequestError
 from gateway.http.intake import MAX_HEAD_SIZE, has_body, is_websocket, read_host, read_request, require_strict_parser
 
@@ -23,15 +25,13 @@ def read(
     target: str = "/",
     version: tuple[int, int] = (1, 1),
     host: str | None = "app.example",
-):
-    fields = CIMultiDict(
-        (name, value)
-        for name, _, value in (line.partition(": ") for line in ([f"Host: {host}"] if host else []) + list(lines))
-    )
+) -> RequestContext:
+    all_lines = [f"Host: {host}", *lines] if host else lines
+    fields = CIMultiDict((name, value) for name, _, value in (line.partition(": ") for line in all_lines))
     return read_request(make_mocked_request(method, target, headers=fields, version=HttpVersion(*version)))
 
 
-def reason(*lines: str, **changed) -> str:
+def reason(*lines: str, **changed: Any) -> str:
     with pytest.raises(RequestError) as caught:
         read(*lines, **changed)
     return caught.value.reason.id
@@ -52,11 +52,10 @@ def test_other_versions_are_refused(version: tuple[int, int]) -> None:
     assert reason(version=version) == "request_malformed"
 
 
-@pytest.mark.parametrize(("method", "expected"), [("TRACE", "method_not_allowed"), ("CONNECT", "method_not_allowed"), ("G T", "request_malformed")])  # fmt: skip
-def test_some_methods_are_refused(method: str, expected: str) -> None:
-    """serves no CONNECT and no TRACE, and takes only method names for methods."""
-    target = "app.example:443" if method == "CONNECT" else "/"
-    assert reason(method=method, target=target) == expected
+@pytest.mark.parametrize(("method", "target"), [("TRACE", "/"), ("CONNECT", "app.example:443")])
+def test_some_methods_are_refused(method: str, target: str) -> None:
+    """serves no CONNECT and no TRACE."""
+    assert reason(method=method, target=target) == "method_not_allowed"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 import aiohttp
 import pytest
@@ -15,7 +16,7 @@ from gateway.observe.health import admin_application, listen
 async def test_alive_is_not_ready() -> None:
     """... tells a live process from one that is ready, and names what is missing."""
     faults: dict[str, str | None] = {"keys": "no certificates yet", "store": None}
-    app = admin_application({name: (lambda name=name: faults[name]) for name in faults})
+    app = admin_application({name: partial(faults.get, name) for name in faults})
     async with TestClient(TestServer(app)) as client:
         assert (await client.get("/healthz")).status == 200
         assert (await client.get("/ping")).status == 200

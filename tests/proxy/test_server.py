@@ -88,7 +88,7 @@ async def test_the_decision_is_the_guards(target: str, token: str | None, status
 
 
 async def test_revocation_and_sign_out_bite_at_once() -> None:
-    """judges every request of a connection anew: the next one after a revocation is refused, and so is one without a token."""
+    """judges every request of a connection anew, so that a revocation and a sign-out count from the next one on."""
     async with backend(answers()) as server, gateway(server.url) as front:
         reader, writer = await front.connect()
         async with asyncio.timeout(PATIENCE):
@@ -156,22 +156,38 @@ MALFORMED = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400, "request_malformed"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400, "request_malformed"),
     (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, None),
-    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
-    (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
+    (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+        "request_malformed",
+    ),
+    (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n",
+        400,
+        "request_malformed",
+    ),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, "request_malformed"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na", 400, "request_malformed"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na", 400, "request_malformed"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\na", 400, "request_malformed"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
-    (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
+    (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+        400,
+        "request_malformed",
+    ),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
     (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "request_malformed"),
     (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "target_too_long"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", 431, "headers_too_large"),
-    (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X: %d\r\n" % number for number in range(200)) + b"\r\n", 431, "headers_too_large"),
+    (
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X: %d\r\n" % number for number in range(200)) + b"\r\n",
+        431,
+        "headers_too_large",
+    ),
     (b"GET / HTTP/1.1\r\nHost: a\r\n" + (b"X: " + b"a" * 8_000 + b"\r\n") * 9 + b"\r\n", 431, "headers_too_large"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("data", "status", "reason"), MALFORMED, ids=lambda value: repr(value)[:60])
@@ -344,17 +360,32 @@ async def test_closing_waits_for_what_is_in_flight() -> None:
 
 async def test_closing_cuts_what_takes_too_long() -> None:
     """ends after its grace however long a request would take."""
+    arrived = asyncio.Event()
 
     async def script(conversation: Conversation) -> None:
         await conversation.head()
+        arrived.set()
         await conversation.to_end()
 
     async with backend(script) as server, gateway(server.url) as front:
         reader, writer = await front.connect()
         writer.write(request())
         async with asyncio.timeout(PATIENCE):
-            while not server.conversations:
-                await asyncio.sleep(0.005)
+            await arrived.wait()
             await front.proxy.close(0.05)
+            assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HT", request(token=None)])
+async def test_closing_does_not_wait_for_idle_clients(start: bytes) -> None:
+    """ends connections that are idle, or within a head, without waiting for them."""
+    async with gateway("http://127.0.0.1:1") as front:
+        reader, writer = await front.connect()
+        writer.write(start)
+        if len(start) > 10:
+            assert status_of(await read_answer(reader)) == 401
+        async with asyncio.timeout(1.0):
+            await front.proxy.close(PATIENCE)
             assert await reader.read() == b""
         writer.close()

@@ -61,25 +61,24 @@ async def _echo_server() -> tuple[asyncio.Server, web.Server, str]:
 async def test_messages_of_all_kinds_come_back() -> None:
     """carries text, binary, empty and large messages, the subprotocol, compression and the close code unchanged."""
     server, handler, url = await _echo_server()
-    async with gateway(url) as front, aiohttp.ClientSession() as session:
-        async with session.ws_connect(
-            f"http://127.0.0.1:{front.port}/ws",
-            headers={"Authorization": f"Bearer {GOOD}"},
-            protocols=("echo", "chat"),
-            compress=15,
-            max_msg_size=0,
-        ) as socket:
-            assert socket.protocol == "echo"
-            assert socket.compress == 15
-            for text in ("", "hello", "ü" * 1000, "x" * 300_000):
-                await socket.send_str(text)
-                assert await socket.receive_str(timeout=PATIENCE) == text
-            blob = os.urandom(2_000_000)
-            await socket.send_bytes(blob)
-            assert await socket.receive_bytes(timeout=PATIENCE) == blob
-            await socket.send_str("close")
-            closing = await socket.receive(timeout=PATIENCE)
-            assert (closing.type, socket.close_code, closing.extra) == (aiohttp.WSMsgType.CLOSE, 4001, "as you wish")
+    async with gateway(url) as front, aiohttp.ClientSession() as session, session.ws_connect(
+        f"http://127.0.0.1:{front.port}/ws",
+        headers={"Authorization": f"Bearer {GOOD}"},
+        protocols=("echo", "chat"),
+        compress=15,
+        max_msg_size=0,
+    ) as socket:
+        assert socket.protocol == "echo"
+        assert socket.compress == 15
+        for text in ("", "hello", "ü" * 1000, "x" * 300_000):
+            await socket.send_str(text)
+            assert await socket.receive_str(timeout=PATIENCE) == text
+        blob = os.urandom(2_000_000)
+        await socket.send_bytes(blob)
+        assert await socket.receive_bytes(timeout=PATIENCE) == blob
+        await socket.send_str("close")
+        closing = await socket.receive(timeout=PATIENCE)
+        assert (closing.type, socket.close_code, closing.extra) == (aiohttp.WSMsgType.CLOSE, 4001, "as you wish")
     server.close()
     await handler.shutdown(0)
 

@@ -159,7 +159,12 @@ def test_headers_that_change_the_meaning_are_refused(name: str, fields: dict[str
 def test_key_material_in_the_header_is_never_used() -> None:
     """... verifies with its own key whatever key the token brings along."""
     attacker = forge.private_key("attacker")
-    fields = {"jwk": forge.jwk("attacker"), "jku": "https://evil.test/k", "x5u": "https://evil.test/c", "x5c": ["MII="]}
+    fields: dict[str, Any] = {
+        "jwk": forge.jwk("attacker"),
+        "jku": "https://evil.test/k",
+        "x5u": "https://evil.test/c",
+        "x5c": ["MII="],
+    }
     with pytest.raises(BadSignature):
         verify_compact(forge.raw(forge.header(**fields), forge.payload(), attacker), JWK)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -89,7 +90,7 @@ def test_the_number_of_keys_is_bounded() -> None:
         {"key_ops": "verify"},
     ],
 )
-def test_malformed_jwks_are_refused(fields: dict[str, object]) -> None:
+def test_malformed_jwks_are_refused(fields: dict[str, Any]) -> None:
     """... refuses a JWK that is not a usable RSA public key for RS256."""
     with pytest.raises(ValueError):
         key_from_jwk(forge.jwk(**fields))
