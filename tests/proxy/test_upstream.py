@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from gateway.errors import ConfigError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy import upstream as module
 from gateway.proxy.upstream import Address, Timeouts, Upstream
-from tests.support.wire import Conversation, backend
+from tests.support.wire import Conversation, backend, eventually
 
 DEAD = "http://127.0.0.1:1"
 
@@ -119,11 +118,9 @@ async def test_a_dead_connection_is_not_handed_out() -> None:
         upstream = Upstream("app", [server.url])
         connection = await upstream.acquire(repeatable=True)
         upstream.release(connection)
-        while not server.conversations:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: bool(server.conversations))
         server.conversations[0].writer.close()
-        while connection.usable:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: not connection.usable)
         replacement = await upstream.acquire(repeatable=True)
         assert replacement is not connection
         replacement.close()

@@ -61,13 +61,17 @@ async def _echo_server() -> tuple[asyncio.Server, web.Server, str]:
 async def test_messages_of_all_kinds_come_back() -> None:
     """carries text, binary, empty and large messages, the subprotocol, compression and the close code unchanged."""
     server, handler, url = await _echo_server()
-    async with gateway(url) as front, aiohttp.ClientSession() as session, session.ws_connect(
-        f"http://127.0.0.1:{front.port}/ws",
-        headers={"Authorization": f"Bearer {GOOD}"},
-        protocols=("echo", "chat"),
-        compress=15,
-        max_msg_size=0,
-    ) as socket:
+    async with (
+        gateway(url) as front,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(
+            f"http://127.0.0.1:{front.port}/ws",
+            headers={"Authorization": f"Bearer {GOOD}"},
+            protocols=("echo", "chat"),
+            compress=15,
+            max_msg_size=0,
+        ) as socket,
+    ):
         assert socket.protocol == "echo"
         assert socket.compress == 15
         for text in ("", "hello", "ü" * 1000, "x" * 300_000):

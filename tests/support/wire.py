@@ -71,6 +71,13 @@ class FakeAssets:
         return self._files.get(name)
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what no event tells, like the state of a socket's other end."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.001)
+
+
 def claims_of(uid: str = "alice", **payload: Any) -> Claims:
     """Claims as a verifier would give them."""
     return Claims(
