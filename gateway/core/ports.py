@@ -124,7 +124,7 @@ class AddressSource(Protocol):
 class SignInHook(Protocol):
     """A blocking function that runs in process: what the embedded provider calls before it issues tokens.
 
-    The shapes are those of the wire (``docs/reference/blocking-functions.md``): ``event`` holds the claims of an event
+    The shapes are those of the wire (Google, "Extend with blocking functions"): ``event`` holds the claims of an event
     JWT, the answer is the body of a function's 200 reply (``{}`` for "nothing to change").
     """
 
