@@ -82,7 +82,8 @@ CONFIGURATION_HEAD: Final = """\
 
 One TOML file. Keys that are not listed here are errors, told with the nearest known one. Sources, each winning over the
 one before: the defaults below, the file, the environment (`GATEWAY__LISTEN__PUBLIC="0.0.0.0:8080"` sets
-`listen.public`), flags. A value may be `"${env:NAME}"` or `"${file:PATH}"`, as a whole. `gateway check FILE --show`
+`listen.public`), flags. `PORT`, as Cloud Run sets it, stands for `listen.public = "0.0.0.0:PORT"` where nothing else is
+said. A value may be `"${env:NAME}"` or `"${file:PATH}"`, as a whole. `gateway check FILE --show`
 prints every value with its source.
 
 Durations are numbers with a unit: `500ms`, `30s`, `5m`, `12h`, `14d`. Networks are CIDR blocks.

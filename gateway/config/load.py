@@ -26,6 +26,8 @@ from gateway.config.types import decode
 from gateway.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY__"
+PORT_VARIABLE: Final = "PORT"
+"""The port that a platform (Cloud Run's container contract, and others like it) tells a program to serve."""
 _REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]+)\}")
 _MSGSPEC_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>[^`]+)`)?$", re.DOTALL)
 _MAX_REFERENCED_FILE: Final = 64 * 1024
@@ -65,6 +67,9 @@ def load(
     for dotted, value in (defaults or {}).items():
         if _put(tree, dotted, value, replace=False):
             origins["$." + dotted] = "default of this command"
+    port = environment.get(PORT_VARIABLE, "")
+    if port.isdecimal() and _put(tree, "listen.public", f"0.0.0.0:{port}", replace=False):
+        origins["$.listen.public"] = PORT_VARIABLE
     for name, text in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX):
             dotted = name[len(ENVIRONMENT_PREFIX) :].lower().replace("__", ".")

@@ -64,6 +64,13 @@ def test_environment_lists_are_toml(tmp_path: Path) -> None:
     assert config.revocation.max_staleness == 5
 
 
+def test_a_platform_may_name_the_port(tmp_path: Path) -> None:
+    """... serves the port that its platform names, unless the configuration names an address."""
+    assert load(write(tmp_path, SMALLEST), environment={"PORT": "8081"}).config.listen.public == "0.0.0.0:8081"
+    explicit = write(tmp_path, SMALLEST + '[listen]\npublic = "127.0.0.1:1001"\n')
+    assert load(explicit, environment={"PORT": "8081"}).config.listen.public == "127.0.0.1:1001"
+
+
 def test_references_to_environment_and_files(tmp_path: Path) -> None:
     """... takes a whole value from the environment or from a file beside the configuration."""
     (tmp_path / "key.txt").write_text("from-file\n")
