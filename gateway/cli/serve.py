@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.blocking.builtin import record_sign_in_ip
-from gateway.config.load import Loaded, load
+from gateway.config.load import PORT_VARIABLE, Loaded, load
 from gateway.core.client_ip import AddressResolver
 from gateway.wiring import Gateway
 
@@ -34,11 +35,13 @@ def run_serve(file: Path | None, *, dev: bool, public: str | None) -> None:
     set_up_logging()
     overrides: dict[str, Any] = {"listen.public": public}
     defaults: dict[str, Any] = {}
+    environment = dict(os.environ)
     if dev:
+        environment.pop(PORT_VARIABLE, None)  # what a platform says of production is no reason to leave loopback
         defaults = {"firebase.project_id": DEV_PROJECT, "firebase.api_key": DEV_API_KEY}
-        provider_listen = load(file, overrides=overrides, defaults=defaults).config.provider.listen
-        overrides["firebase.emulator"] = str(provider_listen)
-    loaded = load(file, overrides=overrides, defaults=defaults)
+        provider = load(file, environment=environment, overrides=overrides, defaults=defaults).config.provider
+        overrides["firebase.emulator"] = str(provider.listen)
+    loaded = load(file, environment=environment, overrides=overrides, defaults=defaults)
     run(_serve(loaded, dev=dev))
 
 
