@@ -27,7 +27,7 @@ NPM = cd sw && PATH="$(abspath $(NODE_BIN)):$$PATH" ../$(PY) -c 'from nodejs_whe
 ASSETS := gateway/_assets/stamp
 ASSET_SOURCES := $(shell find static sw/src -type f 2>/dev/null) $(wildcard sw/*.json sw/*.mjs sw/.npmrc)
 
-.PHONY: help demo test test-python test-web lint format assets dist reference constraints clean
+.PHONY: help demo bench test test-python test-web test-browsers test-newest-sdk mutation lint format assets dist reference constraints clean
 
 help: ## List the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -39,11 +39,25 @@ demo: $(STAMPS)/gateway $(ASSETS) ## Start everything locally: gateway, identity
 
 test: test-web test-python ## Run all tests: the worker's, then everything in Python, Chromium included
 
-test-python: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) ## Run the Python tests only
+test-python: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) sw/node_modules/.complete ## Run the Python tests only
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+bench: $(STAMPS)/gateway $(STAMPS)/test ## Compare CPU per request with nginx and the usual aiohttp program (needs nginx, wrk)
+	@$(PY) -m tests.bench.run $(ARGS)
 
 test-web: $(STAMPS)/web sw/node_modules/.complete ## Run the worker's unit tests only
 	@$(NPM) test
+
+mutation: $(STAMPS)/gateway $(STAMPS)/mutation $(ASSETS) ## Change each line of core, tokens and policy: does a test notice?
+	$(PY) -m mutmut run --max-children $(WORKERS) $(ARGS)
+	@$(PY) -m mutmut results
+
+test-newest-sdk: $(STAMPS)/web sw/node_modules/.complete ## Try the worker on the Firebase SDK that npm has today
+	@$(NPM) run test:newest-sdk
+
+test-browsers: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) ## Install three engines; try all kinds of request, speed too
+	@.ci/install chromium libatomic1 firefox-esr webkit2gtk-driver xvfb xauth
+	@$(PY) -m tests.engines $(ARGS)
 
 lint: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/web sw/node_modules/.complete ## Check style, types, import contracts, worker
 	$(PY) -m ruff check .
@@ -70,14 +84,14 @@ constraints: ## Write constraints.txt anew: the newest versions of everything, i
 	rm -rf $(VENV)-constraints
 	$(PYTHON) -m venv $(VENV)-constraints
 	$(VENV)-constraints/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)-constraints/bin/python -m pip install --quiet --group test --group lint --group web --group dist -e '.[fast]'
+	$(VENV)-constraints/bin/python -m pip install --quiet --group test --group lint --group web --group dist --group mutation -e '.[fast]'
 	{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-constraints
 
 clean: ## Remove all that the other targets made, .venv included
 	rm -rf $(VENV) $(VENV)-constraints gateway/_assets sw/node_modules dist build constraints.new
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up: one stamp a step ------------------------------------------------------------------------------------------
@@ -103,7 +117,7 @@ $(STAMPS)/pip: $(STAMPS)/venv
 	@$(PY) -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
-$(STAMPS)/test $(STAMPS)/lint $(STAMPS)/web $(STAMPS)/dist: $(STAMPS)/%: $(STAMPS)/pip pyproject.toml constraints.txt
+$(STAMPS)/test $(STAMPS)/lint $(STAMPS)/mutation $(STAMPS)/web $(STAMPS)/dist: $(STAMPS)/%: $(STAMPS)/pip pyproject.toml constraints.txt
 	@echo 'Installing the tools for: $*'
 	@$(PIP) --group $*
 	@touch $@

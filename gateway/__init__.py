@@ -6,7 +6,7 @@ The public names are those in ``__all__``; everything else may change in any rel
 from __future__ import annotations
 
 from gateway.core.claims import Claims, Principal
-from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny
+from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny, Preflight
 from gateway.core.session import NetworkLevel, Session
 from gateway.errors import (
     BadSignature,
@@ -54,6 +54,7 @@ __all__ = [
     "MalformedToken",
     "NetworkLevel",
     "Outcome",
+    "Preflight",
     "Principal",
     "Reason",
     "RequestError",

@@ -20,7 +20,7 @@ from typing import Final
 from gateway import bundle
 from gateway.errors import ConfigError
 
-REQUIRED: Final = frozenset({"app.css", "error.html", "login.html", "login.js", "sw.js"})
+REQUIRED: Final = frozenset({"app.css", "error.html", "login.html", "login.js", "session.js", "sw-off.js", "sw.js"})
 """Without these the gateway cannot do its work."""
 
 CONTENT_TYPES: Final = {
@@ -31,6 +31,7 @@ CONTENT_TYPES: Final = {
     ".json": "application/json",  # RFC 8259 section 11: no charset parameter
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",  # declarations, for editors
     ".txt": "text/plain; charset=utf-8",
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",

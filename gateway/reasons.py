@@ -11,8 +11,9 @@ import enum
 from dataclasses import dataclass
 from typing import Final, Literal
 
-BearerError = Literal["invalid_request", "invalid_token", "insufficient_scope"]
-"""RFC 6750 section 3.1. A request that brought no credential gets a challenge without one (section 3)."""
+BearerError = Literal["invalid_request", "invalid_token", "insufficient_scope", "insufficient_user_authentication"]
+"""RFC 6750 section 3.1 and, the last, RFC 9470 section 3. A request that brought no credential gets a challenge without
+one (RFC 6750 section 3)."""
 
 
 class Outcome(enum.StrEnum):
@@ -38,7 +39,8 @@ class Reason:
 
     ``status`` is the HTTP status when the answer is not a page redirect (0 for ``ALLOW``: the backend chooses);
     ``bearer_error`` goes into ``WWW-Authenticate``; ``title`` and ``advice`` are what a person reads;
-    ``sign_out`` says that the browser's session can never become good again, so the login page signs it out first.
+    ``sign_out`` says that the browser's session can never become good again, so the login page signs it out first;
+    ``step_up`` that the session is good and its owner is asked for more proof.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Reason:
     level: Level = Level.INFO
     bearer_error: BearerError | None = None
     sign_out: bool = False
+    step_up: bool = False
 
     @property
     def anchor(self) -> str:
@@ -87,6 +90,11 @@ def _challenge(
     return _row(Reason(id_, Outcome.CHALLENGE, 401, title, advice, level, bearer_error, sign_out))
 
 
+def _step_up(id_: str, title: str, advice: str) -> Reason:
+    error: BearerError = "insufficient_user_authentication"
+    return _row(Reason(id_, Outcome.CHALLENGE, 401, title, advice, Level.INFO, error, step_up=True))
+
+
 def _deny(
     id_: str,
     status: int,
@@ -99,11 +107,29 @@ def _deny(
     return _row(Reason(id_, Outcome.DENY, status, title, advice, level, bearer_error))
 
 
+def _insufficient(
+    id_: str, title: str, advice: str = "Ask whoever runs this site for access.", *, level: Level = Level.INFO
+) -> Reason:
+    return _deny(id_, 403, title, advice, level=level, bearer_error="insufficient_scope")
+
+
 # ---- allow -----------------------------------------------------------------------------------------------------------
 SESSION_VALID = _allow("session_valid", "The session is valid.")
 PUBLIC_ROUTE = _allow("public_route", "The route is public; no session is looked at.")
 ANONYMOUS = _allow("anonymous", "The route takes visitors without a session.")
 CREDENTIAL_IGNORED = _allow("credential_ignored", "The session was not valid; the route takes visitors without one.")
+SESSION_UNCHECKED = _row(
+    Reason(
+        "session_unchecked",
+        Outcome.ALLOW,
+        0,
+        "The token is good; whether it was revoked cannot be found out at the moment, and the route lets it pass.",
+        level=Level.WARNING,
+    )
+)
+CORS_PREFLIGHT = _row(
+    Reason("cors_preflight", Outcome.ALLOW, 204, "The gateway answered a preflight for the backend.", level=Level.DEBUG)
+)
 
 # ---- challenge: the caller can mend it by signing in
 # -------------------------------------------------------------------
@@ -129,6 +155,7 @@ TOKEN_NOT_YET_VALID = _challenge(
     "token_not_yet_valid", "The session token is not valid yet.", "Check this computer's clock, then sign in again."
 )
 SESSION_REVOKED = _challenge("session_revoked", "You were signed out of this session.", sign_out=True)
+SESSION_SIGNED_OUT = _challenge("session_signed_out", "You signed out of this session.", sign_out=True)
 USER_DISABLED = _challenge(
     "user_disabled", "This account has been disabled.", "Ask whoever runs this site.", sign_out=True
 )
@@ -139,6 +166,31 @@ NETWORK_CHANGED = _challenge(
     "To keep your account safe, please sign in again from here.",
     sign_out=True,
 )
+NETWORK_SUSPICIOUS = _challenge(
+    "network_suspicious",
+    "Your session turned up where you can hardly be.",
+    "To keep your account safe, please sign in again from here.",
+    level=Level.WARNING,
+    sign_out=True,
+)
+SESSION_TOO_OLD = _challenge("session_too_old", "You signed in a long time ago.", sign_out=True)
+STEP_UP_AUTH_AGE = _step_up(
+    "step_up_auth_age",
+    "Please confirm that it is you.",
+    "This page asks for a recent sign-in. Enter your password again.",
+)
+STEP_UP_SECOND_FACTOR = _step_up(
+    "step_up_second_factor",
+    "This page needs a second step to sign in.",
+    "Sign in with an account that uses one, or ask whoever runs this site to set it up.",
+)
+
+RECENT_SIGN_IN_REQUIRED = _challenge(
+    "recent_sign_in_required",
+    "A session that lasts needs a fresh sign-in.",
+    "Sign in again to be kept signed in.",
+    bearer_error=None,
+)
 
 # ---- deny: signing in would not help
 # -----------------------------------------------------------------------------------
@@ -146,7 +198,28 @@ NO_ROUTE = _deny("no_route", 403, "Nothing is published at this address.")
 CREDENTIAL_AMBIGUOUS = _deny(
     "credential_ambiguous", 400, "The request carries more than one credential.", bearer_error="invalid_request"
 )
+CREDENTIAL_CONFLICT = _deny(
+    "credential_conflict",
+    400,
+    "The request carries the sessions of two people.",
+    "Sign out, then sign in again.",
+    bearer_error="invalid_request",
+)
 CROSS_SITE = _deny("cross_site", 403, "The request was started by another site.")
+EMAIL_NOT_VERIFIED = _insufficient(
+    "email_not_verified",
+    "Your e-mail address is not confirmed yet.",
+    "Open the link in the message that was sent to you, then sign out and in again.",
+)
+PROVIDER_NOT_ALLOWED = _insufficient(
+    "provider_not_allowed", "This page takes another way of signing in.", "Sign out, then sign in the other way."
+)
+ROLE_MISSING = _insufficient("role_missing", "Your account does not have the role that this page needs.")
+CLAIM_MISSING = _insufficient("claim_missing", "Your account may not open this page.")
+EXPRESSION_FALSE = _insufficient("expression_false", "Your account may not open this page.")
+EXPRESSION_FAILED = _insufficient(
+    "expression_failed", "The rule for this page cannot be applied to your account.", level=Level.ERROR
+)
 REQUEST_MALFORMED = _deny("request_malformed", 400, "The request is malformed.")
 TARGET_AMBIGUOUS = _deny(
     "target_ambiguous", 400, "The address can be read in more than one way.", "Use the plain spelling of the address."
@@ -156,6 +229,7 @@ FORWARDED_INVALID = _deny("forwarded_invalid", 400, "The proxy chain in front of
 TARGET_TOO_LONG = _deny("target_too_long", 414, "The address is too long.")
 HEADERS_TOO_LARGE = _deny("headers_too_large", 431, "The request's headers are too large.")
 BODY_TOO_LARGE = _deny("body_too_large", 413, "The request's body is too large.")
+TOKEN_TOO_LARGE = _deny("token_too_large", 413, "The session token does not fit into a cookie.")
 METHOD_NOT_ALLOWED = _deny("method_not_allowed", 405, "This address does not take that method.", level=Level.INFO)
 NOT_FOUND = _deny("not_found", 404, "There is nothing at this address.", level=Level.INFO)
 KEYS_UNAVAILABLE = _deny(
@@ -169,6 +243,20 @@ REVOCATION_UNAVAILABLE = _deny(
     "revocation_unavailable",
     503,
     "Sessions cannot be checked at the moment.",
+    "Try again in a moment.",
+    level=Level.ERROR,
+)
+SIGN_OUT_EVERYWHERE_OFF = _deny(
+    "sign_out_everywhere_off",
+    501,
+    "This site cannot end sessions on other devices.",
+    "Sign out on each device.",
+    level=Level.INFO,
+)
+IDENTITY_SERVICE_UNAVAILABLE = _deny(
+    "identity_service_unavailable",
+    503,
+    "The sign-in service does not answer.",
     "Try again in a moment.",
     level=Level.ERROR,
 )

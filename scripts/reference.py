@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import ast
-import enum
-import inspect
+import itertools
 import json
 import sys
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from gateway.config import model
-from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Url, encode
+from gateway.config.model import Config, Table
+from gateway.config.types import encode
 from gateway.reasons import TABLE, Outcome, Reason
 
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
-ALLOWED: Final = "The request goes on to the backend, whose answer is the caller's. The id is for log and metrics."
+ALLOWED: Final = """\
+The request goes on to the backend, whose answer is the caller's, unless a status is given here. The id is for log and
+metrics."""
 CHALLENGED: Final = """\
 Signing in (again) mends it. A page navigation is sent to the login page with the id as `reason=`; a script gets the
 status with `WWW-Authenticate: Bearer` (RFC 6750) and a problem document (RFC 9457) whose `code` is the id."""
@@ -64,6 +65,8 @@ def _entry(reason: Reason) -> str:
         facts.append("`WWW-Authenticate` without an error code, because no credential was brought")
     if reason.bearer_error is not None:
         facts.append(f'`WWW-Authenticate: Bearer error="{reason.bearer_error}"`')
+    if reason.step_up:
+        facts.append("the login page asks for more proof of the same person (RFC 9470)")
     if reason.sign_out:
         facts.append("the login page signs the browser out first, because this session can never become good again")
     words = " ".join(text for text in (reason.title, reason.advice) if text)
@@ -80,109 +83,76 @@ CONFIGURATION_HEAD: Final = """\
 
 # Configuration
 
-One TOML file. Keys that are not listed here are errors, told with the nearest known one. Sources, each winning over the
-one before: the defaults below, the file, the environment (`GATEWAY__LISTEN__PUBLIC="0.0.0.0:8080"` sets
-`listen.public`), flags. `PORT`, as Cloud Run sets it, stands for `listen.public = "0.0.0.0:PORT"` where nothing else is
-said. A value may be `"${env:NAME}"` or `"${file:PATH}"`, as a whole. `gateway check FILE --show`
-prints every value with its source.
-
-Durations are numbers with a unit: `500ms`, `30s`, `5m`, `12h`, `14d`. Networks are CIDR blocks.
+One TOML file. A key that is not known is an error with a suggestion. `GATEWAY__SECTION__KEY` in the environment sets
+`section.key`, and `PORT`, as Cloud Run sets it, stands for `listen.public = "0.0.0.0:PORT"` where nothing else is said;
+a value may be `${env:NAME}` or `${file:PATH}`. Durations are texts with a unit: `500ms`, `30s`, `5m`,
+`12h`, `14d`. `gateway check FILE --show` prints every value and where it came from.
 """
-
-SPOKEN_TYPES: Final = {
-    str: "text",
-    bool: "true or false",
-    int: "number",
-    Seconds: "duration",
-    HostPort: "host:port",
-    OptionalHostPort: "host:port or `off`",
-    Network: "network",
-    Url: "URL",
-}
 
 
 def configuration_page() -> str:
-    """Return the page with one heading for every table and one row for every key."""
+    """Return the page with one heading for every table of the configuration and one row for every key."""
+    words = _docstrings()
     parts = [CONFIGURATION_HEAD]
-    for path, table in _tables(model.Config, ""):
-        rows = [
-            f"## `{path}`",
-            inspect.cleandoc(table.__doc__ or ""),
-            "| key | value | default | meaning |\n| --- | --- | --- | --- |",
-        ]
-        rows[-1] += "".join(
-            "\n" + _key(table, field) for field in msgspec.structs.fields(table) if not _nested(field.type)
-        )
-        parts += rows
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    waiting: list[tuple[str, type[Table]]] = [("", Config)]
+    while waiting:
+        path, table = waiting.pop(0)
+        hints = typing.get_type_hints(table)
+        rows = []
+        nested = []
+        for field in msgspec.structs.fields(table):
+            key = f"{path}.{field.name}" if path else field.name
+            inner, repeated = _table_in(hints[field.name])
+            if inner is not None:
+                nested.append((key, inner))
+                if field.name not in words[table.__name__]:
+                    continue
+            meaning = words[table.__name__].get(field.name, "")
+            rows.append(f"| `{field.name}` | {_default(field, repeated=repeated)} | {' '.join(meaning.split())} |")
+        if path:
+            name = f"[[{path}]]" if path in {"upstream", "route"} else f"[{path}]"
+            parts.append(f"## `{name}`\n\n{words[table.__name__]['']}")
+            if rows:
+                parts.append("| key | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows))
+        waiting = nested + waiting
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _tables(table: type[model.Table], path: str) -> list[tuple[str, type[model.Table]]]:
-    found: list[tuple[str, type[model.Table]]] = []
-    for field in msgspec.structs.fields(table):
-        nested = _nested(field.type)
-        if nested is None:
-            continue
-        many = typing.get_origin(field.type) is tuple
-        name = f"{path}.{field.name}" if path else field.name
-        if any(not _nested(inner.type) for inner in msgspec.structs.fields(nested)):
-            found.append((f"[[{name}]]" if many else f"[{name}]", nested))
-        found += _tables(nested, name)
+def _table_in(hint: Any) -> tuple[type[Table] | None, bool]:
+    """The table type behind a field's annotation, and whether the field holds many of it."""
+    if isinstance(hint, type) and issubclass(hint, Table):
+        return hint, False
+    found = [_table_in(part)[0] for part in typing.get_args(hint)]
+    return next((table for table in found if table is not None), None), typing.get_origin(hint) is tuple
+
+
+def _default(field: msgspec.structs.FieldInfo, *, repeated: bool) -> str:
+    if field.required:
+        return "required"
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    plain = msgspec.to_builtins(value, enc_hook=encode)
+    if plain is None or (repeated and not plain) or isinstance(value, Table):
+        return ""
+    return f"`{json.dumps(plain, ensure_ascii=False)}`"
+
+
+def _docstrings() -> dict[str, dict[str, str]]:
+    """Class name to attribute name to the string below it; the class's own docstring is under the empty name."""
+    source = Path(model.__file__ or "").read_text(encoding="utf-8")
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            texts = found[node.name] = {"": ast.get_docstring(node) or ""}
+            for field, text in itertools.pairwise(node.body):
+                target = field.target if isinstance(field, ast.AnnAssign) else None
+                if isinstance(target, ast.Name) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                    texts[target.id] = str(text.value.value)
     return found
 
 
-def _nested(type_: object) -> type[model.Table] | None:
-    if isinstance(type_, type) and issubclass(type_, model.Table):
-        return type_
-    arguments = typing.get_args(type_)
-    return next((found for argument in arguments if (found := _nested(argument)) is not None), None)
-
-
-def _key(table: type[model.Table], field: msgspec.structs.FieldInfo) -> str:
-    if field.required:
-        default = "required"
-    else:
-        default = "none" if field.default is None else f"`{json.dumps(_plain(field.default), ensure_ascii=False)}`"
-    return f"| `{field.name}` | {_spoken(field.type)} | {default} | {_explanations(table)[field.name]} |"
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return encode(Seconds(value))
-    if isinstance(value, enum.Enum):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _spoken(type_: object) -> str:
-    if isinstance(type_, type) and issubclass(type_, enum.Enum):
-        return ", ".join(f"`{member}`" for member in type_)
-    origin = typing.get_origin(type_)
-    if origin is typing.Literal:
-        return ", ".join(f"`{member}`" for member in typing.get_args(type_))
-    if origin is tuple:
-        return "list of " + _spoken(typing.get_args(type_)[0])
-    if origin is dict:
-        return "table"
-    if origin in {types.UnionType, typing.Union}:
-        return " or ".join(_spoken(part) for part in typing.get_args(type_) if part is not types.NoneType)
-    return SPOKEN_TYPES.get(type_, getattr(type_, "__name__", str(type_)))  # type: ignore[call-overload,no-any-return]
-
-
-def _explanations(table: type[model.Table]) -> dict[str, str]:
-    """The text literals that stand behind the fields of a table's class."""
-    body = ast.parse(inspect.getsource(table)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    texts: dict[str, str] = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            texts[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
-    return texts
-
-
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "reasons.md": reasons_page,
     "configuration.md": configuration_page,
+    "reasons.md": reasons_page,
 }
 
 

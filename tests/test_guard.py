@@ -22,7 +22,7 @@ from gateway.guard import NO_EPOCH, SessionGuard
 from gateway.policy.ip_change import Preset
 from gateway.policy.routes import Auth, Route, RouteTable
 from tests.support import forge
-from tests.support.clock import NOW
+from tests.support.clock import NOW, FakeClock
 
 ROUTES = RouteTable(
     [
@@ -83,6 +83,7 @@ def guard(world: World, **options: Any) -> SessionGuard:
         "verifier": world,
         "revocation": world,
         "addresses": AddressResolver(),
+        "clock": FakeClock(),
         "generation": 3,
     }
     return SessionGuard(**(parts | options))
@@ -245,10 +246,18 @@ async def test_the_trail_tells_each_step_and_no_secret() -> None:
     """... explains a decision step by step without showing the token."""
     trail = Trail()
     await guard(World()).judge(context("/app/x", token="header.secret.signature"), trail)
-    assert [step.name for step in trail.steps] == ["client", "route", "credential", "token", "revocation", "network"]
+    assert [step.name for step in trail.steps] == [
+        "client",
+        "route",
+        "credential",
+        "token",
+        "age",
+        "revocation",
+        "network",
+    ]
     assert "secret" not in str(trail.steps)
     refused = Trail()
     world = World()
     world.standing_ = standing(valid_since=AUTH + 1)
     await guard(world).judge(context("/app/x"), refused)
-    assert [step.ok for step in refused.steps] == [True, True, True, True, False]
+    assert [step.ok for step in refused.steps] == [True, True, True, True, True, False]

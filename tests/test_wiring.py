@@ -15,13 +15,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.adapters.firebase_users import ApplicationDefault, BearerSecret, ServiceAccountFile
 from gateway.blocking.builtin import record_sign_in_ip
 from gateway.config.load import Loaded, load
 from gateway.core.claims import Principal
 from gateway.errors import ConfigError
 from gateway.idp import IdentityProvider, ProviderSettings
-from gateway.wiring import Gateway, account_credentials, service_addresses
+from gateway.services import service_addresses
+from gateway.wiring import Gateway
 from tests.support import forge
 
 PROJECT = "demo-wiring"
@@ -35,49 +35,6 @@ def loaded(**overrides: Any) -> Loaded:
         "route": [{"match": {"path": "/**"}}],
     }
     return load(None, environment={}, overrides=tree | overrides)
-
-
-def test_the_emulator_form_of_every_address() -> None:
-    """... finds every service below one emulator address."""
-    services = service_addresses(loaded(**{"firebase.emulator": "127.0.0.1:9099"}).config)
-    assert services.certificates.startswith("http://127.0.0.1:9099/www.googleapis.com/robot/")
-    assert services.accounts == "http://127.0.0.1:9099/identitytoolkit.googleapis.com"
-    assert services.token == "http://127.0.0.1:9099/securetoken.googleapis.com/v1/token"
-    assert services.browser_emulator == "http://127.0.0.1:9099"
-
-
-def test_googles_own_addresses() -> None:
-    """... asks Google when nothing else is said, and lets pages talk to Google only."""
-    services = service_addresses(loaded().config)
-    assert services.certificates.startswith("https://www.googleapis.com/robot/")
-    assert services.accounts is None
-    assert services.token == "https://securetoken.googleapis.com/v1/token"
-    assert services.connect == ("https://identitytoolkit.googleapis.com", "https://securetoken.googleapis.com")
-    assert services.browser_emulator == ""
-
-
-def test_single_addresses_can_be_replaced() -> None:
-    """... takes each address from the configuration."""
-    endpoints = {"identity_toolkit": "https://mirror.test/it", "secure_token": "https://mirror.test/st"}
-    services = service_addresses(loaded(**{"firebase.endpoints": endpoints}).config)
-    assert services.accounts == "https://mirror.test/it"
-    assert services.token == "https://mirror.test/st/v1/token"
-    assert services.connect == ("https://mirror.test", "https://mirror.test")
-
-
-@pytest.mark.parametrize(
-    ("firebase", "expected"),
-    [
-        ({"credentials": "none"}, type(None)),
-        ({"credentials": "adc"}, ApplicationDefault),
-        ({"credentials": "file:key.json"}, ServiceAccountFile),
-        ({"emulator": "127.0.0.1:9099"}, BearerSecret),
-    ],
-)
-def test_credentials(firebase: dict[str, str], expected: type[object]) -> None:
-    """... authorises account look-ups as the configuration says."""
-    settings = {f"firebase.{name}": value for name, value in firebase.items()}
-    assert isinstance(account_credentials(loaded(**settings)), expected)
 
 
 @dataclass
@@ -284,3 +241,50 @@ async def test_production_never_takes_the_local_provider_for_google(world: World
         assert (await gateway.diagnose())["certificates"] is not None
     finally:
         await gateway.close()
+
+
+async def test_signing_out_of_a_device_leaves_the_others(world: World) -> None:
+    """... ends one session of a user at once when they sign out, and the others when they ask for that."""
+    account = await world.account("fay@example.com")
+    url = f"{world.provider.url}/identitytoolkit.googleapis.com/v1/accounts:signInWithPassword?key=k"
+    credentials = {"email": "fay@example.com", "password": "correct horse", "returnSecureToken": True}
+    await asyncio.sleep(1.1)  # sessions are told apart by the second of their sign-in
+    async with world.session.post(url, json=credentials) as response:
+        phone = (await response.json())["idToken"]
+
+    async def sign_out(token: str, scope: str) -> int:
+        fields = {"Authorization": f"Bearer {token}"}
+        address = f"{world.gateway.url}/.gateway/logout"
+        async with world.session.post(address, data={"scope": scope}, headers=fields) as response:
+            return response.status
+
+    assert await sign_out(account["idToken"], "device") == 204
+    status, body = await world.get(account["idToken"])
+    assert (status, body["code"]) == (401, "session_signed_out")
+    assert (await world.get(phone))[0] == 200
+    async with world.session.post(url, json=credentials) as response:
+        tablet = (await response.json())["idToken"]
+    await asyncio.sleep(1.1)
+    assert await sign_out(phone, "everywhere") == 204
+    for token in (phone, tablet):
+        assert (await world.get(token))[1]["code"] == "session_revoked"
+
+
+async def test_the_admin_listener_tells_how_it_is_doing(world: World) -> None:
+    """... serves readiness and metrics of the running gateway, with nothing in them that a client chose."""
+    account = await world.account("gus@example.com")
+    assert (await world.get(account["idToken"], "/secret-path"))[0] == 200
+    assert world.gateway._admin is not None
+    admin = f"http://127.0.0.1:{world.gateway._admin.addresses[0][1]}"
+    async with world.session.get(f"{admin}/readyz") as response:
+        assert (response.status, await response.json()) == (200, {"status": "ok", "failing": {}})
+    async with world.session.get(f"{admin}/metrics") as response:
+        assert response.status == 200
+        text = await response.text()
+    assert 'gateway_http_requests_total{code="2xx",route="route-1"} 1.0' in text
+    assert 'gateway_auth_decisions_total{decision="allow",reason="session_valid"} 1.0' in text
+    assert 'gateway_keys_usable{kind="id_token"} 1.0' in text
+    assert 'gateway_revocation_lookups_total{result="answered"} 1.0' in text
+    assert f"gateway_revocation_max_staleness_seconds {STALENESS}" in text
+    assert "gateway_token_verify_seconds_count 1.0" in text
+    assert not [word for word in ("secret-path", account["localId"], "gus") if word in text]

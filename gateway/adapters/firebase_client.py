@@ -114,6 +114,17 @@ class FirebaseClients:
         except auth.UserNotFoundError:
             return
 
+    def create_session_cookie(self, id_token: str, lifetime: int) -> str:
+        """Make a session cookie (``createSessionCookie``, identity-toolkit.md section 4.2); ``lifetime`` in seconds.
+
+        :raises requests.RequestException, google.auth.exceptions.GoogleAuthError, FirebaseError, ValueError: see
+            :func:`describe`.
+        """
+        cookie = self._client(None)._token_generator.create_session_cookie(id_token, lifetime)  # noqa: SLF001 - as below
+        if not isinstance(cookie, str) or not cookie:
+            raise ValueError("an answer without a session cookie")
+        return cookie
+
     def close(self) -> None:
         """Drop connections and the app."""
         for client in self._clients.values():
@@ -134,7 +145,10 @@ class FirebaseClients:
         path = f"/v1/projects/{self._project}" + (f"/tenants/{tenant}" if tenant else "")
         manager = getattr(client, "_user_manager", None)
         session = getattr(getattr(manager, "http_client", None), "session", None)
-        if getattr(manager, "base_url", None) != GOOGLE_ENDPOINT + path or not isinstance(session, requests.Session):
+        generator = getattr(client, "_token_generator", None)
+        project = f"/v1/projects/{self._project}"  # makes session cookies, which have no tenant
+        known = (getattr(manager, "base_url", None), getattr(generator, "base_url", None))
+        if known != (GOOGLE_ENDPOINT + path, GOOGLE_ENDPOINT + project) or not isinstance(session, requests.Session):
             raise ConfigError(
                 "firebase-admin",
                 f"version {firebase_admin.__version__} is built differently from what this gateway knows",
@@ -146,6 +160,7 @@ class FirebaseClients:
         session.max_redirects = 0
         if self._endpoint is not None:
             manager.base_url = self._endpoint + path  # type: ignore[union-attr] # checked above
+            generator.base_url = self._endpoint + project  # type: ignore[union-attr] # checked above
             # A proxy or a .netrc of the environment is meant for Google, not for a stand-in.
             session.trust_env = False
         return client

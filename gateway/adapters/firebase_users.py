@@ -58,7 +58,7 @@ AccountCredentials: TypeAlias = ApplicationDefault | ServiceAccountFile | Bearer
 
 
 class FirebaseDirectory:
-    """Accounts of one project. Implements :class:`gateway.core.ports.AccountDirectory`.
+    """Accounts of one project. Implements :class:`gateway.core.ports.AccountDirectory` and ``SessionCookieSource``.
 
     Constructing it imports firebase-admin and reads credentials, which takes a fifth of a second, or several where
     Application Default Credentials are searched for in vain; it opens no connection to the account service.
@@ -106,6 +106,14 @@ class FirebaseDirectory:
         :raises RevocationUnavailable: as above; whether it took effect is then unknown.
         """
         await self._call(lambda: self._clients.revoke(principal.tenant, principal.uid))
+
+    async def create_session_cookie(self, id_token: str, lifetime: int) -> str:
+        """A session cookie for the user of a good ID token (Firebase ``createSessionCookie``).
+
+        :param lifetime: in seconds, 300 to 1,209,600.
+        :raises RevocationUnavailable: as above, also when the account service wants no cookie made of this token.
+        """
+        return await self._call(lambda: self._clients.create_session_cookie(id_token, lifetime))
 
     async def close(self) -> None:
         """Let go of threads and connections; calls that have not begun fail."""

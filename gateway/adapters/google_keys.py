@@ -146,6 +146,9 @@ class PublishedKeys:
         self._peek_until = -math.inf
         self._next_at = clock.monotonic()
         self._retry_after = FIRST_RETRY
+        self.fetches = 0
+        """Attempts to fetch since the start, ``failures`` of which brought no keys."""
+        self.failures = 0
 
     # ---- the port ----------------------------------------------------------------------------------------------------
 
@@ -260,6 +263,7 @@ class PublishedKeys:
 
     async def _fetch(self) -> bool:
         self._attempted_at = self._clock.monotonic()
+        self.fetches += 1
         try:
             keys, lifetime = await self._get()
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the keys we have are better than none
@@ -314,6 +318,7 @@ class PublishedKeys:
 
     def _failed(self, error: str) -> None:
         now = self._clock.monotonic()
+        self.failures += 1
         self._error = error
         self._next_at = now + self._retry_after
         self._retry_after = min(self._retry_after * 2, MAX_RETRY)

@@ -13,9 +13,11 @@ The rules this file obeys (``threats.md`` rows 40 and 45, goals 7 and 8):
    ``outage_window`` past the promise; accounts that were gone or disabled stay so until the service says otherwise;
    of whom nothing is known, nothing is believed: :class:`~gateway.errors.RevocationUnavailable`. The service is asked
    once a second until it answers.
-5. **A revocation of our own holds from the next request on**, and an answer to a question asked before it cannot undo
-   it.
-6. Every change of a user's standing gives it an epoch that was never used before, for whoever remembers decisions.
+5. **A revocation of our own holds from the next request on**, whatever an answer says that does not know of it yet, and
+   through an outage that begins before the next question.
+6. **Bad news is kept** until no token from before it can be alive: whoever was seen disabled, deleted or revoked lately
+   is remembered when good users of the same age are forgotten.
+7. Every change of a user's standing gives it an epoch that was never used before, for whoever remembers decisions.
 
 Tenants fail and recover by themselves. Time is monotonic; when the wall clock is stepped, everything known counts as
 that much older.
@@ -29,10 +31,9 @@ import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.adapters.revocation_table import Entry, Service
+from gateway.adapters.revocation_table import Entry, RevocationStatus, Service
 from gateway.clock import ClockWatch
 from gateway.core.ports import Standing
 from gateway.errors import ConfigError, RevocationUnavailable
@@ -55,6 +56,9 @@ DEFAULT_OUTAGE_WINDOW: Final = 300.0
 
 DEFAULT_MAX_USERS: Final = 200_000
 """Users remembered; about 600 bytes each."""
+
+TOKEN_LIFE: Final = 3600.0 + 300.0
+"""Seconds that a token can be alive after the last one was issued: an ID token's hour, and the largest clock skew."""
 
 RETRY_INTERVAL: Final = 1.0
 """Seconds between look-ups while a service is down (goal 8: at most one a second)."""
@@ -95,16 +99,6 @@ _ROUNDS: Final = 2
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationStatus:
-    """How the checks stand, for readiness: ``staleness`` in seconds, ``error`` None while every tenant answers."""
-
-    available: bool
-    users: int
-    staleness: float
-    error: str | None
-
-
 class RevocationCache:
     """Standings of users seen lately. Implements :class:`gateway.core.ports.RevocationSource`.
 
@@ -143,11 +137,14 @@ class RevocationCache:
         self._entries: dict[Principal, Entry] = {}
         self._services: dict[str | None, Service] = {}
         self._listeners: list[Callable[[Principal, Standing], None]] = []
-        self._sequence = itertools.count(1)
         self._epochs = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
+        self.look_ups = 0
+        """Look-ups sent, ``failures`` of which failed; ``asked`` counts the users in them."""
+        self.failures = 0
+        self.asked = 0
 
     # ---- the port -------------------------------------------------------------------------------------------------
 
@@ -209,12 +206,14 @@ class RevocationCache:
         await self._directory.revoke(principal)
         entry = self._entries.get(principal)
         if entry is None:
-            return  # nothing known, nothing under way: the next request asks
+            service, now = self._service(principal.tenant), self._now()
+            entry = self._admit(principal, service, now)
+            service.condemn(entry, now)
         entry.floor = max(entry.floor, moment)
-        entry.floor_sequence = next(self._sequence)
-        if entry.standing is not None:
-            valid_since = max(entry.standing.valid_since, entry.floor)
-            self._learn(entry, dataclasses.replace(entry.standing, valid_since=valid_since, epoch=NO_EPOCH))
+        # Of somebody never asked about, this much is known: enough to refuse, and too old to vouch for anybody.
+        known = entry.standing or Standing(True, False, 0, NO_EPOCH, -math.inf)  # noqa: FBT003 - the order of its fields
+        valid_since = max(known.valid_since, entry.floor)
+        self._learn(entry, dataclasses.replace(known, valid_since=valid_since, epoch=NO_EPOCH))
 
     def on_change(self, listener: Callable[[Principal, Standing], None]) -> None:
         """Call ``listener`` whenever a user's standing becomes known or changes. It must return at once."""
@@ -234,8 +233,10 @@ class RevocationCache:
 
     def status(self) -> RevocationStatus:
         """How the checks stand now."""
-        error = next((service.error for service in self._services.values() if service.down), None)
-        return RevocationStatus(error is None, len(self._entries), self.staleness(), error)
+        down = [service for service in self._services.values() if service.down]
+        error = next((service.error for service in down), None)
+        down_for = max((self._now() - service.down_since for service in down), default=0.0)
+        return RevocationStatus(not down, len(self._entries), self.staleness(), error, down_for)
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
@@ -298,7 +299,9 @@ class RevocationCache:
         task.add_done_callback(self._tasks.discard)
 
     async def _look_up(self, service: Service, batch: list[Entry], *, first: bool) -> None:
-        sequence, asked_at = next(self._sequence), self._now()
+        asked_at = self._now()
+        self.look_ups += 1
+        self.asked += len(batch)
         try:
             records = await self._directory.look_up(service.tenant, [entry.principal.uid for entry in batch])
         except RevocationUnavailable as error:
@@ -307,7 +310,7 @@ class RevocationCache:
             _log.exception("a look-up failed in a way nobody foresaw")
             self._failed(service, batch, "the account look-up failed inside the gateway")
         else:
-            self._answered(service, batch, records, sequence, asked_at)
+            self._answered(service, batch, records, asked_at)
         finally:
             service.flights -= 1
             service.first_flights -= first
@@ -317,12 +320,7 @@ class RevocationCache:
         self._pump(service)
 
     def _answered(
-        self,
-        service: Service,
-        batch: list[Entry],
-        records: Mapping[str, AccountRecord],
-        sequence: int,
-        asked_at: float,
+        self, service: Service, batch: list[Entry], records: Mapping[str, AccountRecord], asked_at: float
     ) -> None:
         now = self._now()
         round_trip = now - asked_at
@@ -333,15 +331,14 @@ class RevocationCache:
             service.logged_at = -math.inf
         for entry in batch:
             record = records.get(entry.principal.uid)
-            valid_since = record.valid_since if record is not None else 0
-            if entry.floor_sequence > sequence:
-                valid_since = max(valid_since, entry.floor)
+            valid_since = max(record.valid_since if record is not None else 0, entry.floor)
             disabled = record is not None and record.disabled
             self._learn(entry, Standing(record is not None, disabled, valid_since, NO_EPOCH, asked_at))
             service.put_fresh(entry)
 
     def _failed(self, service: Service, batch: list[Entry], error: str) -> None:
         now = self._now()
+        self.failures += 1
         if not service.down:
             service.down, service.down_since = True, now
             service.reach = self.max_staleness + self.outage_window
@@ -408,14 +405,24 @@ class RevocationCache:
             for service in list(self._services.values()):
                 self._pump(service)
                 if not service.down:
-                    for entry in service.pop_expired(now - self.max_staleness - self.outage_window):
-                        self._entries.pop(entry.principal, None)
+                    self._forget(service, now)
                 if service.order:
                     due = next(iter(service.order.values())).checked_at + self._period(service)
                     if service.down:
                         due = max(due, service.retry_at)
                     wake = min(wake, due if due > now else now + _BUSY_WAIT)
             await self._sleep(wake - now)
+
+    def _forget(self, service: Service, now: float) -> None:
+        """Let go of whoever was not seen for long, and of bad news only when it is no news to any token (rule 6)."""
+        oldest_token = self._clock.now() - TOKEN_LIFE
+        for entry in service.pop_expired(now - self.max_staleness - self.outage_window):
+            if entry.bad or (entry.standing is not None and entry.standing.valid_since >= oldest_token):
+                service.condemn(entry, now)
+            else:
+                self._entries.pop(entry.principal, None)
+        for entry in service.pop_harmless(now - TOKEN_LIFE):
+            self._entries.pop(entry.principal, None)
 
     def _age(self, step: float) -> None:
         """Count everything known as older: by the step, or, when the clock went back, as just out of date (row 45)."""

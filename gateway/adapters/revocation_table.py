@@ -24,14 +24,29 @@ _EVICTION_SAMPLE: Final = 32
 """Entries among which the one seen longest ago goes when the table is full (as Redis samples for its LRU)."""
 
 
+@dataclass(frozen=True, slots=True)
+class RevocationStatus:
+    """How the checks stand, for readiness and metrics.
+
+    ``staleness`` and ``down_for`` in seconds, the latter since the first of the failing tenants failed; ``error`` None
+    while every tenant answers.
+    """
+
+    available: bool
+    users: int
+    staleness: float
+    error: str | None
+    down_for: float
+
+
 class Entry:
     """One user. Times are monotonic seconds.
 
-    ``waiter`` is set while a look-up of this user is queued or under way. ``floor`` is the valid-since of a
-    revocation of our own and ``floor_sequence`` when it happened: the answer to an older question must not undo it.
+    ``waiter`` is set while a look-up of this user is queued or under way. ``floor`` is the valid-since of a revocation
+    of our own, which no answer may undo; ``condemned_at`` when the entry began to be kept for being bad news.
     """
 
-    __slots__ = ("floor", "floor_sequence", "principal", "seen_at", "service", "standing", "waiter")
+    __slots__ = ("condemned_at", "floor", "principal", "seen_at", "service", "standing", "waiter")
 
     def __init__(self, principal: Principal, service: Service, seen_at: float) -> None:
         self.principal = principal
@@ -40,7 +55,7 @@ class Entry:
         self.standing: Standing | None = None
         self.waiter: asyncio.Future[None] | None = None
         self.floor = 0
-        self.floor_sequence = 0
+        self.condemned_at = float("-inf")
 
     @property
     def checked_at(self) -> float:
@@ -63,8 +78,8 @@ class Service:
     """The account service as seen by one tenant, and this tenant's users. Times are monotonic seconds.
 
     ``reach`` is how old a standing may be to count now. ``order`` holds users who are kept fresh, checked longest ago
-    first; ``dormant`` those who were not seen in time; ``queue`` those somebody waits for, not asked for yet;
-    ``under_way`` those asked for, not answered yet.
+    first; ``dormant`` those who were not seen in time, and ``condemned`` those of them who are kept for being bad news;
+    ``queue`` those somebody waits for, not asked for yet; ``under_way`` those asked for, not answered yet.
     """
 
     tenant: str | None
@@ -79,6 +94,7 @@ class Service:
     first_flights: int = 0
     order: OrderedDict[Principal, Entry] = field(default_factory=OrderedDict)
     dormant: OrderedDict[Principal, Entry] = field(default_factory=OrderedDict)
+    condemned: OrderedDict[Principal, Entry] = field(default_factory=OrderedDict)
     queue: OrderedDict[Principal, Entry] = field(default_factory=OrderedDict)
     under_way: dict[Principal, Entry] = field(default_factory=dict)
 
@@ -123,9 +139,24 @@ class Service:
             self.order.move_to_end(entry.principal, last=False)
 
     def forget_place(self, entry: Entry) -> None:
-        """Take a user out of both orders."""
+        """Take a user out of all orders."""
         self.order.pop(entry.principal, None)
         self.dormant.pop(entry.principal, None)
+        self.condemned.pop(entry.principal, None)
+
+    def condemn(self, entry: Entry, now: float) -> None:
+        """Keep a user for the bad news about them alone."""
+        entry.condemned_at = now
+        self.condemned[entry.principal] = entry
+
+    def pop_harmless(self, condemned_before: float) -> Iterator[Entry]:
+        """Users condemned before this moment, taken out one by one."""
+        while self.condemned:
+            entry = next(iter(self.condemned.values()))
+            if entry.condemned_at >= condemned_before:
+                return
+            del self.condemned[entry.principal]
+            yield entry
 
     def pop_expired(self, checked_before: float) -> Iterator[Entry]:
         """Dormant users last checked before this moment, taken out one by one."""
@@ -137,12 +168,15 @@ class Service:
             yield entry
 
     def pop_victim(self) -> Entry | None:
-        """The user to forget when the table is full: a dormant one, or among the first few the one seen longest ago."""
+        """The user to forget when the table is full: a dormant one, or among the first few the one seen longest ago.
+
+        Bad news goes last.
+        """
         if self.dormant:
             return self.dormant.popitem(last=False)[1]
         sample = [entry for entry, _ in zip(self.order.values(), range(_EVICTION_SAMPLE), strict=False)]
         if not sample:
-            return None
+            return self.condemned.popitem(last=False)[1] if self.condemned else None
         victim = min(sample, key=lambda entry: entry.seen_at)
         del self.order[victim.principal]
         return victim

@@ -20,7 +20,6 @@ from gateway.blocking.builtin import record_sign_in_ip
 from gateway.cli.serve import DEV_API_KEY, run, set_up_logging, until_signalled
 from gateway.config.load import load
 from gateway.core.claims import Principal
-from gateway.core.decision import Allow, Challenge
 from gateway.demo.backend import DemoBackend
 from gateway.demo.data import ACCOUNTS, ADA
 from gateway.demo.network import DemoNetwork
@@ -156,13 +155,6 @@ def _line(console: Console, event: DecisionEvent) -> str:
     line = "  " + text_line(event)
     if not console.is_terminal or console.no_color:
         return line
-    outcome = (
-        "allow"
-        if isinstance(event.decision, Allow)
-        else "challenge"
-        if isinstance(event.decision, Challenge)
-        else "deny"
-    )
     with console.capture() as capture:
-        console.print(Text(line, style=_STYLES[outcome]), end="")
+        console.print(Text(line, style=_STYLES[event.decision.reason.outcome]), end="")
     return capture.get()

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from gateway import __version__
 from gateway.errors import ConfigError
+from gateway.policy.ip_change import Preset
 
 EXIT_CONFIG: Final = 2
 
@@ -94,7 +95,7 @@ def check(file: Path, /, *, show: bool = False, offline: bool = False) -> int:
 
 
 @app.command
-def explain(
+def explain(  # noqa: PLR0913 - each is an option of the command
     url: str,
     /,
     *,
@@ -104,6 +105,8 @@ def explain(
     ip: str | None = None,
     method: str = "GET",
     header: Annotated[tuple[str, ...], Parameter(name=["--header", "-H"])] = (),
+    at: str | None = None,
+    json: bool = False,
 ) -> int:
     """Judge a described request and print each step with its answer.
 
@@ -123,10 +126,79 @@ def explain(
         The request's method.
     header
         A header as `Name: value`; may be repeated.
+    at
+        With claims: the moment to judge at, such as 2026-10-02T09:30:00Z.
+    json
+        Print one JSON object instead of lines.
     """
-    from gateway.cli.explain import run_explain
+    from gateway.cli.explain import Asked, run_explain
 
-    return run_explain(url, config=config, token_file=token_file, claims=claims, ip=ip, method=method, headers=header)
+    asked = Asked(url, method, ip, header, at)
+    return run_explain(asked, config=config, token_file=token_file, claims=claims, as_json=json)
+
+
+@app.command
+def routes(*, config: ConfigFile = None, json: bool = False) -> None:
+    """List the routes in the order in which they are tried, with what each demands.
+
+    Parameters
+    ----------
+    config
+        The TOML file.
+    json
+        Print a JSON list instead of lines.
+    """
+    from gateway.cli.routes import run_routes
+
+    run_routes(config, as_json=json)
+
+
+ip: Final = App(name="ip", help="Try a network policy: on two addresses, or on what the decision log has seen.")
+app.command(ip)
+
+
+@ip.command
+def judge(
+    sign_in_ip: str, request_ip: str, /, *, config: ConfigFile = None, preset: Preset | None = None, idle: float = 1.0
+) -> int:
+    """Print how a request's network stands to a sign-in's, and what each preset does about it.
+
+    Parameters
+    ----------
+    sign_in_ip
+        The address in the claim signInIpAddress; an empty text for a session without one.
+    request_ip
+        The address that the request comes from.
+    config
+        A TOML file, for its databases and exemptions.
+    preset
+        Only this one; the exit status is then 1 when it refuses.
+    idle
+        Hours since the session was last seen.
+    """
+    from gateway.cli.ip import run_judge
+
+    return run_judge(sign_in_ip, request_ip, config=config, preset=preset, idle=idle)
+
+
+@ip.command
+def replay(log: Path, /, *, config: ConfigFile = None, preset: Preset | None = None, days: float | None = None) -> int:
+    """Print what a preset would have done to the requests in a decision log.
+
+    Parameters
+    ----------
+    log
+        A file of JSON lines as the gateway writes them; `-` reads standard input.
+    config
+        A TOML file, for its preset, databases and exemptions.
+    preset
+        Instead of the file's; without either, relaxed.
+    days
+        Only the last so many days of the log.
+    """
+    from gateway.cli.ip import run_replay
+
+    return run_replay(log, config=config, preset=preset, days=days)
 
 
 def fail(error: ConfigError) -> None:

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Url
+from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Secret, Url
+from gateway.core.client_ip import ForwardedFields
 from gateway.policy.ip_change import Preset
-from gateway.policy.routes import Auth, Unauthenticated
+from gateway.policy.networks import Missing
+from gateway.policy.routes import Auth, OnOutage, Unauthenticated
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,6 +52,9 @@ class Firebase(Table, frozen=True):
     emulator: HostPort | None = None
     """Address of an embedded identity provider or another that speaks like an Auth emulator and signs with RS256.
     Loopback only. Sets every endpoint, and accepts keys that a gateway in production mode refuses."""
+    unsigned_tokens: bool = False
+    """Accept the unsigned tokens of Firebase's own Auth emulator, and only those. Anybody can make one, so this needs
+    `emulator`, a `project_id` that starts with `demo-` and a public listener on loopback, and warns at each start."""
     clock_skew: Seconds = Seconds(10)
     """How far `iat` and `auth_time` may lie in the future, at most 5m. Expiry has no leniency."""
     endpoints: Endpoints = Endpoints()
@@ -63,11 +68,60 @@ class Listen(Table, frozen=True):
     admin: OptionalHostPort = OptionalHostPort("127.0.0.1:9090")
     """The listener for `/healthz` and `/readyz`, or `off`. Keep it private."""
     trusted_proxies: tuple[Network, ...] = ()
-    """Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Empty: the socket's peer is the client."""
+    """Networks whose reports about the client are believed. Empty: the socket's peer is the client."""
+    forwarded: ForwardedFields = ForwardedFields.AUTO
+    """Where trusted proxies report the client: `x-forwarded-for`, `forwarded` (RFC 7239), or `auto` for whichever is
+    there. With `auto`, a request that has both and different clients in them is refused."""
+    proxy_protocol: bool = False
+    """Each connection begins with a PROXY header, version 1 or 2, and only `trusted_proxies` may connect."""
     prefix: str = "/.gateway/"
     """Paths below it are the gateway's own and never reach a backend."""
     worker: str = "/service-worker.js"
     """Path of the service worker's script. Its directory bounds what the worker may control."""
+
+
+class WorkerApp(Table, frozen=True):
+    """A Firebase app whose signed-in user counts. Without one: the app without a name, under `firebase.api_key`."""
+
+    name: str = "[DEFAULT]"
+    """The name that your pages gave it in `initializeApp`. The first app is the one that people sign in to."""
+    api_key: str = ""
+    """Its web API key. Empty: `firebase.api_key`."""
+    tenants: tuple[str, ...] = ()
+    """Tenants whose users count. Empty: any user of this app. What passes is told by `firebase.tenants`."""
+
+
+class Worker(Table, frozen=True):
+    """The service worker, which adds the ID token to what pages ask for."""
+
+    enabled: bool = True
+    """`false` switches it off: browsers get a worker that removes itself, and the session cookie carries on alone."""
+    own: str = ""
+    """Path of a service worker of your app that imports `/.gateway/session-worker.js`. Pages register it instead of
+    `listen.worker`. Your backend serves it, on a route with `auth = "public"`."""
+    sdk: bool = False
+    """Serve the build on the Firebase JS SDK: 13 times the size, and no dependency on how the SDK stores its user."""
+    excluded: tuple[str, ...] = ()
+    """Paths that need no token, so that the worker stays out of their way: exact, or ending in `/` for all below."""
+    apps: tuple[WorkerApp, ...] = (WorkerApp(),)
+
+
+class Session(Table, frozen=True):
+    """How long a session may last, and what carries it where no worker can: first loads, WebSockets, downloads."""
+
+    max_age: Seconds = Seconds(14 * 86_400)
+    """Time since the sign-in after which everybody signs in again, however often the token was renewed. `0s`: no limit,
+    as Firebase itself has none."""
+    cookie: Literal["id_token", "session_cookie", "off"] = "id_token"
+    """What the cookie holds: `id_token`, the ID token, for as long as that lives; `session_cookie`, a Firebase session
+    cookie made with the credentials of `firebase.credentials`; `off`, no cookie."""
+    cookie_name: Literal["auto", "__Host-session", "__session"] = "auto"
+    """`auto`: `__Host-session`, and `__session` on plain http on this machine. Firebase Hosting passes on the latter
+    only."""
+    cookie_lifetime: Seconds = Seconds(5 * 86_400)
+    """How long a Firebase session cookie lives, `5m` to `14d`. Nobody has to sign in again before."""
+    sdk_cookies: bool = False
+    """Serve `/__cookies__` and accept the cookies of the Firebase SDK's `browserCookiePersistence` (beta)."""
 
 
 class Revocation(Table, frozen=True):
@@ -76,7 +130,10 @@ class Revocation(Table, frozen=True):
     max_staleness: Seconds = Seconds(60)
     """What is known of a user is at most this old."""
     outage_window: Seconds = Seconds(300)
-    """While the account service is down, users last seen good pass this much longer. Others get a 503."""
+    """While the account service is down, users last seen good pass this much longer."""
+    on_error: OnOutage = OnOutage.DENY
+    """What becomes of everybody else meanwhile: `deny` is a 503; with `allow-until-exp` good tokens pass until they
+    expire, within the hour, unless their user is known to be disabled, deleted or revoked. Routes may differ."""
 
 
 class NetworkTable(Table, frozen=True):
@@ -84,6 +141,29 @@ class NetworkTable(Table, frozen=True):
 
     preset: Preset = Preset.RELAXED
     """`off`, `monitor`, `relaxed`, `strict` or `pinned`; see the page on networks."""
+    missing: Missing = Missing.LEARN
+    """A session without the claim, where the preset lets `unknown` pass: `learn` ties it to the first network that it
+    is seen on, `allow` to none, `deny` asks for a new sign-in."""
+    exempt: tuple[Network, ...] = ()
+    """Networks that every session may come from: the office's egress, a monitoring service."""
+    exempt_asns: tuple[int, ...] = ()
+    """Operators (autonomous system numbers) whose users are everywhere: in-flight and satellite. Needs `asn_db`."""
+    asn_db: str = ""
+    """MMDB file that tells an address's operator. Paths here are relative to the configuration file."""
+    country_db: str = ""
+    """MMDB file that tells an address's country and, if it is a city database, its location."""
+    relay_list: str = ""
+    """Egress list of a privacy relay in the form of Apple's: `block,country,…` a line."""
+    hosting_list: str = ""
+    """Hosting, VPN and anonymity services: an operator (`AS64496`) or a block a line."""
+    max_data_age: Seconds = Seconds(90 * 86_400)
+    """Files built longer ago than this tell nothing."""
+    claim_key: Secret = Secret()
+    """Key, 16 bytes or more, of the claim `signInNetwork`, the private form of `signInIpAddress`."""
+    revoke_on: tuple[Literal["roamed", "travelled", "suspicious", "moved"], ...] = ()
+    """Levels that end all the user's sessions, on every device, when the preset refuses them. Off unless set."""
+    revoke_limit: int = 10
+    """Users per hour that `revoke_on` may revoke."""
 
 
 class Login(Table, frozen=True):
@@ -138,6 +218,48 @@ class RouteNetwork(Table, frozen=True):
     """Replaces `network.preset` on this route."""
 
 
+class Require(Table, frozen=True):
+    """What a session must show on one route, beyond being good. Everything given must hold."""
+
+    verified_email: bool = False
+    """The e-mail address is confirmed."""
+    claims: dict[str, Any] = {}
+    """Claims and what they must be: `{ role = "admin" }`. A list here: one of these. A list in the token: it contains
+    the value. A table here: these members of a claim that is an object. `true` is not `1`, and `"1"` is not `1`."""
+    roles: tuple[str, ...] = ()
+    """At least one of these stands in the claim `roles_claim`."""
+    roles_claim: str = "roles"
+    """The claim, a text or a list of texts, that `roles` looks at."""
+    sign_in_provider: tuple[str, ...] = ()
+    """The user signed in through one of these: `password`, `google.com`, `phone`, `custom` and so on."""
+    second_factor: bool = False
+    """The user signed in with a second factor. Otherwise asks for one (RFC 9470)."""
+    max_auth_age: Seconds | None = None
+    """The sign-in is at most this old, in whole seconds. Otherwise asks for the password again (RFC 9470)."""
+    expression: str = ""
+    """A condition in CEL over `claims` and `request`. Needs `session-gateway[cel]`. Anything but `true` refuses."""
+
+
+class Cors(Table, frozen=True):
+    """Which pages of other sites may use one route.
+
+    The gateway then answers preflights, and writes the `Access-Control-` fields of all answers itself.
+    """
+
+    origins: tuple[str, ...]
+    """Origins, exactly as browsers write them: `https://app.example`. Neither `*` nor `null`."""
+    methods: tuple[str, ...] = ()
+    """Methods in capitals. Empty: those of `match`, or else GET, HEAD, POST, PUT, PATCH and DELETE."""
+    headers: tuple[str, ...] = ("authorization", "content-type")
+    """Request headers that a page may set."""
+    expose: tuple[str, ...] = ()
+    """Response headers that a page may read, besides the usual ones."""
+    max_age: Seconds = Seconds(600)
+    """How long a browser may remember the answer to a preflight; they cap it at 2h or less."""
+    credentials: bool = False
+    """Cookies may come along."""
+
+
 class Identity(Table, frozen=True):
     """What the backend is told about the user."""
 
@@ -159,10 +281,14 @@ class Route(Table, frozen=True):
     """`required`, `optional` or `public`."""
     unauthenticated: Unauthenticated = Unauthenticated.AUTO
     """`auto`: pages are redirected to the login page and scripts get a 401. `redirect` and `401` settle it."""
+    require: Require | None = None
+    cors: Cors | None = None
     network: RouteNetwork | None = None
     identity: Identity = Identity()
     forward_authorization: bool = False
     """Pass the user's ID token on to the backend. Only for backends that need to act as the user."""
+    on_revocation_outage: OnOutage | None = None
+    """`deny` or `allow-until-exp`: replaces `revocation.on_error` on this route."""
 
 
 class Provider(Table, frozen=True):
@@ -179,6 +305,11 @@ class Log(Table, frozen=True):
 
     decisions: Literal["json", "text", "off"] = "json"
     """One line per decision on standard output: a JSON object, or a line for people."""
+    pseudonym_key: Secret = Secret()
+    """Makes the names of users in the log useless to whoever has a list of user ids but not this key. Without one they
+    are a plain hash of project, tenant and user id."""
+    explain_to: tuple[Network, ...] = ()
+    """Clients whose answers carry `X-Gateway-Trail`, each step of the judgement. Nobody by default."""
 
 
 class Config(Table, frozen=True):
@@ -186,6 +317,8 @@ class Config(Table, frozen=True):
 
     firebase: Firebase
     listen: Listen = Listen()
+    worker: Worker = Worker()
+    session: Session = Session()
     revocation: Revocation = Revocation()
     network: NetworkTable = NetworkTable()
     login: Login = Login()

@@ -3,23 +3,35 @@
 The rule this file obeys: *a development identity provider and a production gateway never meet.* ``firebase.emulator``
 is the one switch for development; it takes a loopback address only, and without it every endpoint is reached over https
 or loopback, ``FIREBASE_AUTH_EMULATOR_HOST`` must not be set (firebase-admin would then check nothing), and keys that
-bear the embedded provider's mark are refused by the verifier.
+bear the embedded provider's mark are refused by the verifier. ``firebase.unsigned_tokens`` gives up signatures, so it
+takes all of that together with a project that cannot exist and a listener that nobody else reaches.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.config.access import cors, requirements
 from gateway.config.model import Config
 from gateway.errors import ConfigError
+from gateway.policy.baselines import MIN_KEY
 from gateway.policy.routes import Route as PolicyRoute
 from gateway.policy.routes import RouteTable
 from gateway.tokens.id_token import MAX_SKEW
 
 EMULATOR_VARIABLE: Final = "FIREBASE_AUTH_EMULATOR_HOST"
+EMULATOR_PROJECT_PREFIX: Final = "demo-"
+"""Ids of projects that exist in emulators only (Firebase Local Emulator Suite, "Demo projects")."""
+
 _MIN_STALENESS: Final = 0.1
 """Seconds; below this the gateway would do nothing but look users up."""
+
+_APP_NAME: Final = re.compile(r"[A-Za-z0-9._\[\]-]{1,64}")
+MIN_COOKIE_LIFETIME: Final = 300.0
+MAX_COOKIE_LIFETIME: Final = 14 * 86_400.0
+"""Seconds (Google's page "Manage session cookies")."""
 
 
 def check_rules(config: Config, environment: Mapping[str, str]) -> None:
@@ -28,7 +40,11 @@ def check_rules(config: Config, environment: Mapping[str, str]) -> None:
     :raises ConfigError: at the first thing that does not fit.
     """
     _check_firebase(config, environment)
+    _check_unsigned(config)
     _check_listen(config)
+    _check_network(config)
+    _check_worker(config)
+    _check_session(config)
     _check_upstreams(config)
     policy_routes(config)
 
@@ -63,6 +79,22 @@ def _check_firebase(config: Config, environment: Mapping[str, str]) -> None:
             raise ConfigError(f"$.firebase.endpoints.{name}", "is plain http beyond this machine", "use https")
 
 
+def _check_unsigned(config: Config) -> None:
+    if not config.firebase.unsigned_tokens:
+        return
+    where = "$.firebase.unsigned_tokens"
+    if config.firebase.emulator is None:
+        raise ConfigError(where, "needs firebase.emulator", "unsigned tokens come from an Auth emulator only")
+    if not config.firebase.project_id.startswith(EMULATOR_PROJECT_PREFIX):
+        raise ConfigError(
+            where,
+            f"needs a project_id that starts with {EMULATOR_PROJECT_PREFIX}",
+            "anybody can make an unsigned token, so no project that could exist takes them",
+        )
+    if not config.listen.public.is_loopback:
+        raise ConfigError(where, "needs listen.public on loopback", "anybody can make an unsigned token")
+
+
 def _check_listen(config: Config) -> None:
     prefix = config.listen.prefix
     if not (prefix.startswith("/") and prefix.endswith("/") and len(prefix) > 2) or "//" in prefix or "*" in prefix:  # noqa: PLR2004 - "/" twice
@@ -70,11 +102,68 @@ def _check_listen(config: Config) -> None:
     worker = config.listen.worker
     if not worker.startswith("/") or not worker.endswith(".js") or worker.startswith(prefix) or "//" in worker:
         raise ConfigError("$.listen.worker", "must be a path that ends in .js, outside the prefix")
+    if config.listen.proxy_protocol and not config.listen.trusted_proxies:
+        raise ConfigError(
+            "$.listen.proxy_protocol", "needs listen.trusted_proxies", "name the networks of the proxies that send it"
+        )
     for index, path in enumerate(config.login.return_to):
         if not path.startswith("/"):
             raise ConfigError(f"$.login.return_to[{index}]", "must start with /")
     if not config.login.home.startswith("/") or config.login.home.startswith("//"):
         raise ConfigError("$.login.home", "must be a path of this site")
+
+
+def _check_network(config: Config) -> None:
+    network = config.network
+    if network.claim_key and len(network.claim_key.encode()) < MIN_KEY:
+        raise ConfigError("$.network.claim_key", f"has less than {MIN_KEY} bytes", "openssl rand -base64 24")
+    for name in ("country_db", "hosting_list", "exempt_asns"):
+        if getattr(network, name) and not network.asn_db:
+            raise ConfigError(f"$.network.{name}", "needs network.asn_db", "without it no operator is known")
+    if network.relay_list and not network.country_db:
+        raise ConfigError("$.network.relay_list", "needs network.country_db", "a relay shows nothing but a country")
+    if network.revoke_on and config.firebase.credentials == "none":
+        raise ConfigError("$.network.revoke_on", "needs firebase.credentials", "revoking asks the account service")
+    if network.revoke_limit < 1:
+        raise ConfigError("$.network.revoke_limit", "is less than 1", "empty revoke_on to switch it off")
+
+
+def _check_worker(config: Config) -> None:
+    worker, prefix = config.worker, config.listen.prefix
+    if not worker.enabled and not worker.own and config.session.cookie == "off":
+        raise ConfigError("$.worker.enabled", "is false and session.cookie is off: nothing would carry a session")
+    if worker.own and (not worker.own.startswith("/") or worker.own.startswith((prefix, "//"))):
+        raise ConfigError("$.worker.own", "must be a path of your app, outside the prefix")
+    if worker.own == config.listen.worker:
+        raise ConfigError("$.worker.own", "is listen.worker, which the gateway serves", "move one of them")
+    if not worker.apps:
+        raise ConfigError("$.worker.apps", "names no app", "leave it out for the app without a name")
+    for index, app in enumerate(worker.apps):
+        if not app.name:
+            raise ConfigError(f"$.worker.apps[{index}].name", "is empty", 'the SDK calls it "[DEFAULT]"')
+    for index, path in enumerate(worker.excluded):
+        if not path.startswith("/"):
+            raise ConfigError(f"$.worker.excluded[{index}]", "must start with /")
+
+
+def _check_session(config: Config) -> None:
+    session = config.session
+    if not MIN_COOKIE_LIFETIME <= session.cookie_lifetime <= MAX_COOKIE_LIFETIME:
+        raise ConfigError("$.session.cookie_lifetime", "is not between 5m and 14d", "Firebase makes no others")
+    if session.sdk_cookies and _APP_NAME.fullmatch(config.worker.apps[0].name) is None:
+        raise ConfigError("$.worker.apps[0].name", "cannot stand in a cookie's name", "letters, digits, _ and -")
+    if session.cookie != "session_cookie":
+        return
+    if config.firebase.emulator is None and config.firebase.credentials == "none":
+        raise ConfigError(
+            "$.session.cookie",
+            "is session_cookie, which Google makes for holders of credentials only",
+            "set firebase.credentials, or use id_token",
+        )
+    if config.firebase.tenants:
+        raise ConfigError(
+            "$.session.cookie", "is session_cookie, which firebase-admin has not for tenants", "use id_token"
+        )
 
 
 def _check_upstreams(config: Config) -> None:
@@ -140,6 +229,9 @@ def policy_routes(config: Config) -> RouteTable:
             forward_authorization=route.forward_authorization,
             identity=route.identity.headers,
             groups_claim=route.identity.groups_claim,
+            require=requirements(route.require, f"{where}.require", route.auth),
+            cors=cors(route.cors, f"{where}.cors", route.match.methods),
+            on_revocation_outage=route.on_revocation_outage or config.revocation.on_error,
         )
         try:
             RouteTable([row])

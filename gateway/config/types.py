@@ -161,7 +161,26 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
-_PARSED: Final = frozenset({Seconds, HostPort, OptionalHostPort, Network, Url})
+class Secret(str):
+    """A text that is never shown: not by ``repr``, not by ``gateway check --show``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Secret:
+        """Take the text.
+
+        :raises ValueError: no text.
+        """
+        if not isinstance(text, str):
+            raise ValueError("a secret is a text, best kept outside: ${env:NAME} or ${file:PATH}")  # noqa: TRY004 - msgspec reports a ValueError
+        return cls(text)
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+_PARSED: Final = frozenset({Seconds, HostPort, OptionalHostPort, Network, Url, Secret})
 
 
 def decode(type_: type[Any], value: object) -> object:
@@ -172,5 +191,14 @@ def decode(type_: type[Any], value: object) -> object:
 
 
 def encode(value: object) -> object:
-    """``enc_hook``: the text that reads back as the same value."""
-    return f"{value:g}s" if isinstance(value, Seconds) else str(value)
+    """``enc_hook``: the text that reads back as the same value, unless it is secret."""
+    if isinstance(value, Secret):
+        return "(set)" if value else ""
+    return spelled(value) if isinstance(value, Seconds) else str(value)
+
+
+def spelled(seconds: float) -> str:
+    """A duration in the largest unit that leaves no rest: ``"15m"``, ``"90s"``, ``"0.5s"``."""
+    whole = ((unit, size) for unit, size in reversed(_UNITS.items()) if size >= 1 and seconds and seconds % size == 0)
+    unit, size = next(whole, ("s", 1.0))
+    return f"{seconds / size:g}{unit}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.core.client_ip import IPAddress
+from gateway.core.credential import Carrier
 from gateway.core.session import Session
 from gateway.reasons import Reason
 
@@ -14,9 +15,13 @@ from gateway.reasons import Reason
 class Conditions:
     """What must still hold for a decision to be given again without asking the guard.
 
-    The same token bytes on the same route, and: the clock is before ``expires_at`` (wall-clock seconds; the earlier of
-    the token's ``exp`` and whatever else ends); the revocation source still reports ``epoch`` for the principal (-1: no
-    revocation checks are configured); the client's address is ``client``; the configuration is of ``generation``.
+    The same credentials byte for byte (the ``Authorization`` field and every cookie that is a carrier; ``carrier`` says
+    which of them counted, None for nobody) on the same route, in a request that changes nothing (who started one that
+    does is judged each time), and: the clock is before ``expires_at`` (wall-clock seconds; the earliest of the token's
+    ``exp``, the age limit of sessions and the route's ``max_auth_age``; minus infinity when the answer hung on more of
+    the request than its route); the revocation source still reports ``epoch`` for the principal (-1: no revocation
+    checks are configured); the client's address is ``client``; the configuration is of ``generation``;
+    no session was signed out since the deny list's generation was ``denials``, or at least not this one.
     """
 
     expires_at: float
@@ -24,6 +29,11 @@ class Conditions:
     client: IPAddress | None
     route: str
     generation: int
+    denials: int = 0
+    carrier: Carrier | None = None
+    replayable: bool = False
+    """Whether a GET or HEAD for which all this holds needs no new judgement: nothing else of the request mattered. What
+    a session cookie or more of the request than its route had a part in is never replayable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +55,49 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The request may not pass, and the caller can mend that by signing in. ``client`` is who asked."""
+    """The request may not pass, and the caller can mend that by signing in. ``client`` is who asked.
+
+    A step-up (RFC 9470 section 3) says what the new sign-in must have: ``max_age`` seconds at most since it happened,
+    or an authentication context of ``acr_values``.
+    ``cookie`` names the cookie that brought the refused credential, if one did.
+    """
+
+    reason: Reason
+    route: str
+    client: IPAddress | None = None
+    max_age: int | None = None
+    acr_values: str | None = None
+    session: Session | None = None
+    """Whose session it was that was good and not good enough, or elsewhere; for the log."""
+    cookie: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The request may not pass. ``route`` is None when none matched; ``retry_after`` is in seconds.
+
+    ``cookie`` as in :class:`Challenge`.
+    """
+
+    reason: Reason
+    route: str | None = None
+    retry_after: int | None = None
+    client: IPAddress | None = None
+    session: Session | None = None
+    """Whose session it was that is good and grants too little; for the log."""
+    cookie: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """A preflight (Fetch, section 4.8) that the enforcement point answers itself, by the rules of ``route``.
+
+    It carries no credential by design, so nobody is judged and nothing reaches the backend.
+    """
 
     reason: Reason
     route: str
     client: IPAddress | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
-    """The request may not pass. ``route`` is None when none matched; ``retry_after`` is in seconds."""
-
-    reason: Reason
-    route: str | None = None
-    retry_after: int | None = None
-    client: IPAddress | None = None
-
-
-Decision: TypeAlias = Allow | Challenge | Deny
+Decision: TypeAlias = Allow | Challenge | Deny | Preflight

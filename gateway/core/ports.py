@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.core.client_ip import IPAddress
     from gateway.core.context import Headers
     from gateway.core.decision import Decision
+    from gateway.core.network import Place, Refusal, SessionKey, Trace
 
 
 class Clock(Protocol):
@@ -80,6 +81,31 @@ class RevocationSource(Protocol):
         :raises RevocationUnavailable: it is not known and the account service does not answer.
         """
 
+    def last_known(self, principal: Principal) -> Standing | None:
+        """The last standing heard of, however old: good enough to refuse somebody, never to vouch for them."""
+
+
+class SessionDenyList(Protocol):
+    """Sessions that were ended here, although their account and their tokens are good.
+
+    A session is a principal and an ``auth_time`` (whole seconds): renewing a token keeps both, and every sign-in, on
+    whatever device, has an ``auth_time`` of its own.
+    """
+
+    @property
+    def generation(self) -> int:
+        """Grows with every session that is denied: while it stands still, whoever was not denied still is not."""
+
+    def denied(self, principal: Principal, auth_time: int) -> bool:
+        """Whether the session was ended here. Needs no I/O."""
+
+    def deny(self, principal: Principal, auth_time: int, until: float | None = None) -> None:
+        """End the session, from the next request on.
+
+        :param until: wall-clock seconds from which on its tokens are refused for another reason anyway; None when
+            nobody knows.
+        """
+
 
 class AccountDirectory(Protocol):
     """Batched account look-ups: what a revocation source asks."""
@@ -94,6 +120,16 @@ class AccountDirectory(Protocol):
         """End every session of the principal that began before now (Firebase ``revokeRefreshTokens``).
 
         :raises RevocationUnavailable: the account service does not answer.
+        """
+
+
+class SessionCookieSource(Protocol):
+    """Who makes Firebase session cookies."""
+
+    async def create_session_cookie(self, id_token: str, lifetime: int) -> str:
+        """A session cookie for the user of a good ID token, good for ``lifetime`` seconds (300 to 1,209,600).
+
+        :raises RevocationUnavailable: the account service does not answer, or makes none.
         """
 
 
@@ -114,11 +150,54 @@ class AddressSource(Protocol):
         :raises RequestError: the chain of proxies is malformed.
         """
 
+    def chain(self, peer: str, headers: Headers) -> Sequence[IPAddress]:
+        """The addresses from the client's to the peer's that are believed; empty when the peer has none.
+
+        :raises RequestError: the chain of proxies is malformed.
+        """
+
     def scheme(self, peer: str, headers: Headers, connection: str) -> str:
         """``http`` or ``https``, as the client used it."""
 
     def trusts(self, address: IPAddress | None) -> bool:
         """Whether what ``address`` reports about others is believed."""
+
+
+class GeoLocator(Protocol):
+    """What databases say of addresses."""
+
+    def locate(self, address: IPAddress) -> Place:
+        """The address's place. What is not known, not readable or too old is None in it; never waits, never fails."""
+
+
+class NetworkMemory(Protocol):
+    """Where sessions have been.
+
+    Everything here is at hand in the process: an implementation that shares what it knows with others does so behind
+    this, on :meth:`learned` and :meth:`refuse`.
+    """
+
+    def recall(self, session: SessionKey) -> Trace | None:
+        """The session's trace, which the caller may change in place."""
+
+    def begin(self, session: SessionKey) -> Trace:
+        """An empty trace, kept from now on."""
+
+    def learned(self, session: SessionKey, trace: Trace) -> None:
+        """Take note that a network was added to the trace."""
+
+    def refuse(self, person: Principal | str, refusal: Refusal) -> None:
+        """Remember where somebody was asked to sign in again: ``refusal.after`` the one that is remembered."""
+
+    def answered(self, session: SessionKey) -> Refusal | None:
+        """The refusal that the session's sign-in answers; it is forgotten with that, so that it counts once."""
+
+
+class Revoker(Protocol):
+    """Ends all sessions of a user soon, at the account service."""
+
+    def revoke_soon(self, principal: Principal) -> None:
+        """Take note and return at once. What exceeds the operator's limit is dropped, loudly."""
 
 
 class SignInHook(Protocol):
@@ -132,8 +211,7 @@ class SignInHook(Protocol):
         """Answer the event, or raise to refuse it."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionEvent:
+class DecisionEvent(NamedTuple):
     """One decision, for the log; no header value and no token. ``micros``: the judgement's time in microseconds."""
 
     at: float

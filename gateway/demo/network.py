@@ -65,6 +65,13 @@ class DemoNetwork:
         address = self._resolver.client(peer, headers)
         return self._current if self._resolver.trusts(address) else address
 
+    def chain(self, peer: str, headers: Headers) -> list[IPAddress]:
+        """The addresses from the client's to the peer's that are believed, none of them pretended.
+
+        :raises RequestError: as :meth:`client`.
+        """
+        return self._resolver.chain(peer, headers)
+
     def scheme(self, peer: str, headers: Headers, connection: str) -> str:
         """``http`` or ``https``, as the client used it."""
         return self._resolver.scheme(peer, headers, connection)

@@ -3,16 +3,10 @@
 Nothing here is ever forwarded, and nothing below the prefix is ever a backend's: an unknown name there is a 404 of
 ours, and so is a spelling that a lenient reader could take for the prefix. Names of assets are keys of a table, never
 paths on a disk.
-
-The worker (``threats.md`` row 32; W3C Service Workers section 3.4) is sent with ``Cache-Control: no-cache``, so that
-a mended worker reaches browsers at once, and with its own policy, so that it can talk to this site and the token
-service only.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -27,17 +21,23 @@ from gateway.core.session import Session
 from gateway.core.target import Target
 from gateway.errors import ConfigError, RequestError
 from gateway.guard import SessionGuard
+from gateway.http.cookies import CLEAR_SITE_DATA, Fields
+from gateway.http.cookies_proxy import PATH as SDK_COOKIES_PATH
+from gateway.http.cookies_proxy import SdkCookies
 from gateway.http.negotiate import PROBLEM, form_of_refusal
 from gateway.http.pages import GOOGLE_ENDPOINTS, Asset, AssetSource, Template, page_headers
 from gateway.http.reply import Replies, Reply
 from gateway.http.return_to import parameter, safe_return_path
+from gateway.http.scripts import REVALIDATE, Served, WorkerSettings, helper_script, worker_script
+from gateway.http.session_cookie import BodyReader, SessionCookieEndpoint
+from gateway.http.sessions import SignOut
+from gateway.mutators.headers import SESSION_COOKIES
 from gateway.policy.ip_change import Preset
 from gateway.policy.routes import Auth, Route, Unauthenticated
 
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 """One year in seconds, the customary "for ever" (RFC 9111 section 1.2.2, RFC 8246); given only to an address that
 names the version."""
-_REVALIDATE: Final = "no-cache"
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._-]+)+/")
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 
@@ -86,30 +86,6 @@ class LoginSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """What the worker is told.
-
-    ``token_url`` is the token service's full address; ``excluded`` are path prefixes that the worker leaves alone.
-    """
-
-    api_key: str
-    token_url: str = "https://securetoken.googleapis.com/v1/token"  # noqa: S105 - an address
-    path: str = "/service-worker.js"
-    app_name: str = "[DEFAULT]"
-    excluded: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """One file ready to be sent."""
-
-    body: bytes
-    gzipped: bytes | None
-    etag: str
-    headers: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A reply, and the decision that led to it where one was made."""
 
@@ -122,10 +98,13 @@ class Endpoints:
 
     :param prefix: the reserved prefix, with slashes at both ends.
     :param preset: the network policy that ``userinfo`` is judged by.
+    :param sign_out: answers ``POST`` to the logout address; None leaves only the page there.
+    :param session_cookie: answers for the session cookie; None where there is none.
+    :param sdk_cookies: the server half of the SDK's cookie persistence; None where it is off.
     :raises ConfigError: a page or the worker is missing, or the prefix is no prefix.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part is handed in
         self,
         assets: AssetSource,
         replies: Replies,
@@ -134,6 +113,9 @@ class Endpoints:
         *,
         prefix: str = "/.gateway/",
         preset: Preset = Preset.RELAXED,
+        sign_out: SignOut | None = None,
+        session_cookie: SessionCookieEndpoint | None = None,
+        sdk_cookies: SdkCookies | None = None,
     ) -> None:
         if _PREFIX.fullmatch(prefix) is None:
             raise ConfigError(
@@ -143,10 +125,16 @@ class Endpoints:
         self._replies = replies
         self._login = login
         self._prefix = prefix
+        self._sign_out = sign_out
         self._worker_path = worker.path
+        self._session_cookie = session_cookie
+        self._sdk_cookies = sdk_cookies
+        self.private_cookies: Final = SESSION_COOKIES | (sdk_cookies.names if sdk_cookies is not None else frozenset())
+        """Cookies that carry a session, or could: no backend gets one."""
         self._login_page = Template(assets, "login.html")
         self._logout_page = Template(assets, "logout.html" if assets.get("logout.html") is not None else "login.html")
-        self._worker = _worker(assets, worker, prefix)
+        self._worker = worker_script(assets, worker, prefix)
+        self._helper = helper_script(assets, worker, prefix)
         emulator = (login.emulator_url,) if login.emulator_url else ()
         self._page_headers = tuple(page_headers(connect=(*login.connect, *emulator)))
         self._page_config = _page_config(login, worker, prefix)
@@ -161,20 +149,46 @@ class Endpoints:
 
     def own(self, target: Target) -> bool:
         """Whether the target is the gateway's, in any spelling that somebody could read so."""
+        if self._sdk_cookies is not None and SDK_COOKIES_PATH in (target.path, *target.readings):
+            return True
         return target.path == self._worker_path or any(
             f"{path}/".startswith(self._prefix) for path in (target.path, *target.readings)
         )
 
-    async def answer(self, context: RequestContext, guard: SessionGuard, request_id: str) -> Answer:
-        """Answer a request whose target is the gateway's :meth:`own`."""
+    async def freshen(self, context: RequestContext, guard: SessionGuard) -> tuple[RequestContext, Fields]:
+        """The request as it is to be judged, and fields for its answer: renewed cookies, where the SDK's are in use.
+
+        See :meth:`gateway.http.cookies_proxy.SdkCookies.freshen`.
+        """
+        if self._sdk_cookies is None or context.target.path == SDK_COOKIES_PATH:
+            return context, ()
+        scheme = guard.addresses.scheme(context.peer, context.headers, context.scheme)
+        return await self._sdk_cookies.freshen(context, scheme)
+
+    async def answer(  # noqa: PLR0911 - one row for each address
+        self, context: RequestContext, guard: SessionGuard, request_id: str, body: BodyReader
+    ) -> Answer:
+        """Answer a request whose target is the gateway's :meth:`own`. ``body`` reads its body."""
         path = context.target.path
         name = path.removeprefix(self._prefix) if path.startswith(self._prefix) else ""
         if path == self._worker_path or name == "session-worker.js":
             return self._read(context, request_id, lambda: _serve(self._worker, context.headers))
+        if name == "session.js":
+            return self._read(context, request_id, lambda: _serve(self._helper, context.headers))
         if name == "login":
             return self._read(context, request_id, lambda: self._page(self._login_page, "login", context.target))
+        if name == "logout" and context.method == "POST" and self._sign_out is not None:
+            return Answer(*await self._sign_out.answer(context, guard, request_id, body))
         if name == "logout":
-            return self._read(context, request_id, lambda: self._page(self._logout_page, "logout", context.target))
+            more = "" if self._sign_out is None else ", POST"
+            return self._read(
+                context, request_id, lambda: self._page(self._logout_page, "logout", context.target), more=more
+            )
+        if name == "session" and self._session_cookie is not None:
+            return Answer(*await self._session_cookie.answer(context, guard, request_id, body))
+        if path == SDK_COOKIES_PATH and self._sdk_cookies is not None:
+            scheme = guard.addresses.scheme(context.peer, context.headers, context.scheme)
+            return Answer(await self._sdk_cookies.answer(context, scheme, request_id, body))
         if name == "userinfo":
             if context.method not in _READ_METHODS:
                 return Answer(self._method_not_allowed(request_id))
@@ -187,15 +201,15 @@ class Endpoints:
             return self._read(context, request_id, lambda: _serve(_asset(found, context.target), context.headers))
         return Answer(self._replies.failure(reasons.NOT_FOUND, request_id, form_of_refusal(context.headers)))
 
-    def _read(self, context: RequestContext, request_id: str, make: Any) -> Answer:
+    def _read(self, context: RequestContext, request_id: str, make: Any, *, more: str = "") -> Answer:
         if context.method not in _READ_METHODS:
-            return Answer(self._method_not_allowed(request_id))
+            return Answer(self._method_not_allowed(request_id, more))
         reply: Reply = make()
         return Answer(reply)
 
-    def _method_not_allowed(self, request_id: str) -> Reply:
+    def _method_not_allowed(self, request_id: str, more: str = "") -> Reply:
         reply = self._replies.failure(reasons.METHOD_NOT_ALLOWED, request_id, PROBLEM)
-        return Reply(reply.status, (*reply.headers, ("Allow", "GET, HEAD")), reply.body)
+        return Reply(reply.status, (*reply.headers, ("Allow", f"GET, HEAD{more}")), reply.body)
 
     def _page(self, template: Template, mode: str, target: Target) -> Reply:
         never = (f"{self._prefix}login", f"{self._prefix}logout")
@@ -210,7 +224,8 @@ class Endpoints:
         if mode == "login" and not config["rd"]:
             config["rd"] = self._login.home
         values = {"config": json.dumps(config), "title": self._login.title or "Sign in", "prefix": self._prefix}
-        return Reply(200, self._page_headers, template.render(values))
+        headers = (*self._page_headers, CLEAR_SITE_DATA) if mode == "logout" else self._page_headers
+        return Reply(200, headers, template.render(values))
 
     async def _userinfo(self, context: RequestContext, guard: SessionGuard, request_id: str) -> Answer:
         try:
@@ -258,14 +273,21 @@ def _page_config(login: LoginSettings, worker: WorkerSettings, prefix: str) -> d
         "authDomain": login.auth_domain,
         "projectId": login.project_id,
         "emulatorUrl": login.emulator_url,
-        "workerUrl": worker.path,
+        "workerUrl": worker.registered,
+        "appName": worker.apps[0].name,
         "prefix": prefix,
         "providers": list(login.providers),
         "title": login.title,
         "homeUrl": login.home,
         "passwordReset": login.password_reset,
+        "cookie": worker.cookie,
         "reasons": {
-            reason.id: {"title": reason.title, "advice": reason.advice, "signOut": reason.sign_out}
+            reason.id: {
+                "title": reason.title,
+                "advice": reason.advice,
+                "signOut": reason.sign_out,
+                "stepUp": reason.step_up,
+            }
             for reason in reasons.TABLE.values()
             if reason.outcome is not reasons.Outcome.ALLOW
         },
@@ -275,53 +297,18 @@ def _page_config(login: LoginSettings, worker: WorkerSettings, prefix: str) -> d
     return config
 
 
-def script_json(value: object) -> str:
-    """JSON that may stand in a script and in an HTML script element: no ``<``, no U+2028 or U+2029, all ASCII."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
-
-
-def _origin(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.split('/', 1)[0]}"
-
-
-def _worker(assets: AssetSource, settings: WorkerSettings, prefix: str) -> _Served:
-    asset = assets.get("sw.js")
-    if asset is None:
-        raise ConfigError("sw.js", "the worker is missing from the installation", "reinstall, or run make assets")
-    config = {
-        "apiKey": settings.api_key,
-        "appName": settings.app_name,
-        "tokenUrl": settings.token_url,
-        "prefix": prefix,
-        "excluded": [settings.path, *settings.excluded],
-    }
-    body = f"self.__GATEWAY__={script_json(config)};\n".encode("ascii") + asset.body
-    policy = f"default-src 'none'; connect-src 'self' {_origin(settings.token_url)}"
-    headers = (
-        ("Content-Type", "text/javascript; charset=utf-8"),
-        ("Cache-Control", _REVALIDATE),
-        ("Service-Worker-Allowed", "/"),
-        ("Content-Security-Policy", policy),
-        ("X-Content-Type-Options", "nosniff"),
-    )
-    # Weak, because one tag stands for both codings (RFC 9110 section 8.8.1).
-    etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
-    return _Served(body, gzip.compress(body, mtime=0), etag, headers)
-
-
-def _asset(asset: Asset, target: Target) -> _Served:
+def _asset(asset: Asset, target: Target) -> Served:
     current = parameter(target.query, "v") == asset.version
     headers = (
         ("Content-Type", asset.content_type),
-        ("Cache-Control", _IMMUTABLE if current else _REVALIDATE),
+        ("Cache-Control", _IMMUTABLE if current else REVALIDATE),
         ("X-Content-Type-Options", "nosniff"),
         ("Cross-Origin-Resource-Policy", "same-origin"),
     )
-    return _Served(asset.body, asset.gzipped, asset.etag, headers)
+    return Served(asset.body, asset.gzipped, asset.etag, headers)
 
 
-def _serve(served: _Served, headers: Headers) -> Reply:
+def _serve(served: Served, headers: Headers) -> Reply:
     """The file in the coding that the client takes, or 304 (RFC 9110 sections 12.5.3 and 13.1.2)."""
     common = (*served.headers, ("ETag", served.etag), ("Vary", "Accept-Encoding"))
     known = [tag.strip().removeprefix("W/") for line in headers.all(b"if-none-match") for tag in line.split(",")]

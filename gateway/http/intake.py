@@ -9,6 +9,7 @@ absolute form that names another host. The pure-Python parser accepts far more, 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Final
 
@@ -21,6 +22,9 @@ from gateway.errors import ConfigError, RequestError
 
 MAX_HEAD_SIZE: Final = 65_536
 """Bytes of all field lines together. Room for a 16 KB token, 8 KB of cookies and the rest, several times over."""
+
+BODY_DEADLINE: Final = 10.0
+"""Seconds in which a body for the gateway itself must be here; it is a few kilobytes."""
 
 _MAX_PORT: Final = 65_535
 _VERSIONS: Final = frozenset({(1, 0), (1, 1)})
@@ -77,7 +81,13 @@ def read_request(request: web.BaseRequest) -> RequestContext:
 
 
 def peer_of(request: web.BaseRequest) -> str:
-    """The address at the other end of the socket as text; ``""`` for a unix socket."""
+    """The peer's address as text: the one that its PROXY header announced, or else the socket's.
+
+    ``""`` for a unix socket.
+    """
+    announced = getattr(request.protocol, "announced_peer", None)
+    if isinstance(announced, str):
+        return announced
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 
@@ -107,6 +117,12 @@ def _check_framing(headers: Headers, *, http_1_0: bool) -> None:
             raise RequestError(reasons.REQUEST_MALFORMED, "a Transfer-Encoding other than chunked")
 
 
+def valid_host(host: str) -> bool:
+    """Whether ``host`` (lower case) is a name or address with an optional port."""
+    match = _HOST.fullmatch(host)
+    return match is not None and (match.group(1) is None or int(match.group(1)) <= _MAX_PORT)
+
+
 def read_host(headers: Headers) -> str:
     """The authority of the one ``Host`` field, lower case. HTTP/1.0 requests need one too: routes depend on it.
 
@@ -116,8 +132,7 @@ def read_host(headers: Headers) -> str:
     if len(values) != 1:
         raise RequestError(reasons.HOST_INVALID, "there is not exactly one Host")
     host = values[0].lower()
-    match = _HOST.fullmatch(host)
-    if match is None or (match.group(1) is not None and int(match.group(1)) > _MAX_PORT):
+    if not valid_host(host):
         raise RequestError(reasons.HOST_INVALID, "Host is not a name or address with an optional port")
     return host
 
@@ -146,6 +161,24 @@ def is_websocket(method: str, headers: Headers, *, http_1_0: bool) -> bool:
         and "upgrade" in _tokens(headers, b"connection")
         and headers.one(b"sec-websocket-key") is not None
     )
+
+
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """The whole body of a request that the gateway answers itself.
+
+    :raises RequestError: ``body_too_large`` for more than ``limit`` bytes, ``request_malformed`` when it breaks off or
+        takes longer than ``BODY_DEADLINE``.
+    """
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_DEADLINE):
+            while len(body) <= limit and (piece := await request.content.readany()):
+                body += piece
+    except Exception as error:  # whatever aiohttp raises of a broken chunk or a client that is gone
+        raise RequestError(reasons.REQUEST_MALFORMED, "the request's body broke off") from error
+    if len(body) > limit:
+        raise RequestError(reasons.BODY_TOO_LARGE, f"the body is larger than {limit} bytes")
+    return body
 
 
 def has_body(headers: Headers) -> bool:

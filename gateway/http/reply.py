@@ -6,7 +6,7 @@ The rules this file obeys:
   exception is the return path in a redirect's ``Location``, which is always relative and passed
   :mod:`gateway.http.return_to`.
 * ``WWW-Authenticate`` as RFC 6750 section 3 has it: without an error code when no credential came, with one when it
-  was refused.
+  was refused or grants too little; a step-up says what the new sign-in must have (RFC 9470 section 3).
 * Problem documents are RFC 9457's, with the members ``code``, ``request_id`` and, where signing in helps,
   ``login_url``.
 * No refusal is ever stored, and every field that decided its form is named in ``Vary`` (row 34). Redirects are 302.
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from aiohttp import web
 from gateway import reasons
 from gateway.core.context import RequestContext
 from gateway.core.decision import Challenge, Deny
+from gateway.http.cookies import clear_cookie, is_spent
 from gateway.http.negotiate import PROBLEM, READ_BY_NEGOTIATION, Form, form_of_challenge, form_of_refusal
 from gateway.http.pages import AssetSource, Template, page_headers
 from gateway.http.return_to import HOME, safe_return_path
@@ -52,6 +54,10 @@ class Reply:
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
     close: bool = False
+
+    def beside(self, fields: Sequence[tuple[str, str]]) -> Reply:
+        """The same answer with further fields."""
+        return replace(self, headers=(*self.headers, *fields)) if fields else self
 
     def as_response(self) -> web.Response:
         """The aiohttp response; to HEAD, aiohttp announces the body and leaves it out."""
@@ -82,14 +88,22 @@ class Replies:
     def refuse(
         self, decision: Challenge | Deny, context: RequestContext, request_id: str, setting: Unauthenticated
     ) -> Reply:
-        """The answer to a request that may not pass."""
+        """The answer to a request that may not pass; it also removes a cookie that could only be refused again."""
+        reply = self._refusal(decision, context, request_id, setting)
+        if not decision.cookie or not is_spent(decision.reason):
+            return reply
+        return reply.beside([clear_cookie(decision.cookie)])
+
+    def _refusal(
+        self, decision: Challenge | Deny, context: RequestContext, request_id: str, setting: Unauthenticated
+    ) -> Reply:
         if isinstance(decision, Deny):
             form = PROBLEM if context.websocket else form_of_refusal(context.headers)
             return self.failure(decision.reason, request_id, form, retry_after=decision.retry_after)
         form = form_of_challenge(context, setting)
         if form.redirect:
             return self._to_login(decision.reason, context.target.raw)
-        return self.failure(decision.reason, request_id, form)
+        return self.failure(decision.reason, request_id, form, demand=_demand(decision))
 
     def failure(
         self,
@@ -99,12 +113,17 @@ class Replies:
         *,
         retry_after: int | None = None,
         close: bool = False,
+        demand: str = "",
     ) -> Reply:
-        """The answer for ``reason`` in the given form: an error page or a problem document, never a redirect."""
+        """The answer for ``reason`` in the given form: an error page or a problem document, never a redirect.
+
+        ``demand``: further parameters of the challenge.
+        """
         common = [("Cache-Control", "private, no-store"), ("Vary", ", ".join(READ_BY_NEGOTIATION))]
         common.append(("X-Request-Id", request_id))
-        if reason.status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2: the status that must name a scheme
-            common.append(("WWW-Authenticate", self._authenticate(reason)))
+        # RFC 9110 section 15.5.2: 401 must name a scheme; the others say which error of RFC 6750 section 3.1 it is.
+        if reason.status == 401 or reason.bearer_error is not None:  # noqa: PLR2004
+            common.append(("WWW-Authenticate", self._authenticate(reason) + demand))
         if retry_after is None and reason.status in _RETRYABLE:
             retry_after = DEFAULT_RETRY_AFTER
         if retry_after is not None:
@@ -162,3 +181,9 @@ class Replies:
                 "prefix": self._prefix,
             }
         )
+
+
+def _demand(challenge: Challenge) -> str:
+    """The parameters of RFC 9470 section 3, to follow those of RFC 6750."""
+    age = f", max_age={challenge.max_age}" if challenge.max_age is not None else ""
+    return age + (f', acr_values="{challenge.acr_values}"' if challenge.acr_values is not None else "")

@@ -28,7 +28,6 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from gateway.core.client_ip import IPAddress, parse_address, parse_hop
 from gateway.core.context import Headers, RequestContext
 from gateway.core.decision import Allow
 from gateway.core.ports import AddressSource
@@ -170,9 +169,13 @@ RESPONSE_RESERVED: Final = frozenset(
     {
         b"service-worker-allowed",  # the gateway owns the worker (threats.md row 32)
         b"x-request-id",
+        b"x-gateway-trail",
     }
 )
 """What an upstream may not tell a browser."""
+
+CORS_ANSWERS: Final = b"access-control-"
+"""Family of the fields that tell a browser which foreign pages may read an answer."""
 
 SESSION_COOKIES: Final = frozenset({b"__Host-session", b"__session"})
 """The gateway's own credential, where the cookie fallback is used: no backend needs it."""
@@ -195,13 +198,18 @@ def fold(name: bytes) -> bytes:
     return name.translate(_FOLD)
 
 
+def reserved(folded: bytes) -> bool:
+    """Whether only the gateway may set a field of this folded name."""
+    return folded in RESERVED or folded.startswith(RESERVED_PREFIXES)
+
+
 @lru_cache(maxsize=_CACHED_NAMES)
-def _passes(name: bytes) -> bool:
+def passes(name: bytes) -> bool:
     """Whether a client's field of this name may reach a backend at all."""
     if _USUAL_NAME.fullmatch(name) is None:
         return False
     folded = fold(name)
-    return not (folded in HOP_BY_HOP or folded in RESERVED or folded.startswith(RESERVED_PREFIXES))
+    return not (folded in HOP_BY_HOP or reserved(folded))
 
 
 def nominated(values: Iterable[bytes]) -> frozenset[bytes]:
@@ -219,7 +227,7 @@ def strip_request(
     dropped = nominated(value for name, value in headers.raw if name.lower() == b"connection")
     kept: Fields = []
     for name, value in headers.raw:
-        if not _passes(name):
+        if not passes(name):
             continue
         lower = name.lower()
         if lower in dropped or lower in {b"host", b"content-length", b"expect"}:
@@ -289,31 +297,13 @@ def forwarding_fields(context: RequestContext, addresses: AddressSource) -> Fiel
     """``X-Forwarded-For``, ``-Proto``, ``-Host`` and ``-Port``, rebuilt from what the gateway itself believes."""
     scheme = addresses.scheme(context.peer, context.headers, context.scheme)
     fields: Fields = []
-    chain = _chain(context, addresses)
+    chain = addresses.chain(context.peer, context.headers)
     if chain:
         fields.append((b"X-Forwarded-For", ", ".join(str(hop) for hop in chain).encode("ascii")))
     fields.append((b"X-Forwarded-Proto", scheme.encode("ascii")))
     fields.append((b"X-Forwarded-Host", context.host.encode("ascii")))
     fields.append((b"X-Forwarded-Port", _port(context.host, scheme)))
     return fields
-
-
-def _chain(context: RequestContext, addresses: AddressSource) -> list[IPAddress]:
-    """Client first, our peer last: the addresses that the guard's walk passed, and nothing from left of them."""
-    current = parse_address(context.peer)
-    if current is None:
-        return []
-    chain = [current]
-    if addresses.trusts(current):
-        for hop in reversed(",".join(context.headers.all(b"x-forwarded-for")).split(",")):
-            address = parse_hop(hop)
-            if address is None:
-                break
-            chain.append(address)
-            if not addresses.trusts(address):
-                break
-    chain.reverse()
-    return chain
 
 
 def _port(host: str, scheme: str) -> bytes:
@@ -324,9 +314,17 @@ def _port(host: str, scheme: str) -> bytes:
 
 
 def upstream_fields(
-    context: RequestContext, decision: Allow, route: Route, addresses: AddressSource, request_id: str
+    context: RequestContext,
+    decision: Allow,
+    route: Route,
+    addresses: AddressSource,
+    request_id: str,
+    *,
+    cookies: frozenset[bytes] = SESSION_COOKIES,
 ) -> Fields:
     """Every field for the backend except framing: the client's, cleaned, then the gateway's.
+
+    ``cookies`` are the names of those that carry a session; no backend gets one.
 
     ``Host`` stays the client's: the backend builds its links and checks its origins with it, and the upstream's
     address is no secret worth replacing it for.
@@ -335,18 +333,26 @@ def upstream_fields(
     keep_authorization = route.forward_authorization and decision.ignored is None
     return [
         (b"Host", context.host.encode("ascii")),
-        *strip_request(context.headers, keep_authorization=keep_authorization),
+        *strip_request(context.headers, keep_authorization=keep_authorization, cookies=cookies),
         *forwarding_fields(context, addresses),
         (b"X-Request-Id", request_id.encode("ascii")),
         *identity_fields(decision.session, route),
     ]
 
 
-def response_fields(fields: Iterable[tuple[bytes, bytes]], decision: Allow, route: Route, request_id: str) -> Fields:
+def response_fields(
+    fields: Iterable[tuple[bytes, bytes]],
+    decision: Allow,
+    route: Route,
+    request_id: str,
+    extra: Sequence[tuple[bytes, bytes]] = (),
+) -> Fields:
     """What of an upstream's answer reaches the client: no hop-by-hop, no framing, nothing that is the gateway's to say.
 
     Where the answer depends on who asks, shared caches are told so (``threats.md`` row 34, RFC 9111 sections 3.5 and
-    4.1).
+    4.1). Where the route has lists of its own for foreign pages, the upstream's are taken off.
+
+    :param extra: what the gateway adds; a trail among it makes the answer one for this caller alone.
     """
     fields = tuple(fields)
     dropped = nominated(value for name, value in fields if name.lower() == b"connection")
@@ -355,11 +361,14 @@ def response_fields(fields: Iterable[tuple[bytes, bytes]], decision: Allow, rout
         folded = fold(name)
         if folded in HOP_BY_HOP or folded in RESPONSE_RESERVED or folded in dropped or folded == b"content-length":
             continue
+        if route.cors is not None and folded.startswith(CORS_ANSWERS):
+            continue
         kept.append((name, value))
-    if decision.session is not None:
-        kept = _private(kept)
+    if decision.session is not None or any(name == b"X-Gateway-Trail" for name, _ in extra):
+        kept = private_fields(kept)
     if route.auth is not Auth.PUBLIC:
-        kept = _vary(kept)
+        kept = varying_fields(kept)
+    kept += extra
     kept.append((b"X-Request-Id", request_id.encode("ascii")))
     return kept
 
@@ -368,7 +377,7 @@ _SHARED: Final = re.compile(rb"\s*(?:public|s-maxage\s*=.*)\s*", re.IGNORECASE |
 _STRICT: Final = re.compile(rb"\s*(?:private|no-store)\s*", re.IGNORECASE)
 
 
-def _private(fields: Fields) -> Fields:
+def private_fields(fields: Fields) -> Fields:
     """Keep a signed-in person's answer out of shared caches, unless the upstream already did."""
     directives = [part for name, value in fields if name.lower() == b"cache-control" for part in value.split(b",")]
     if any(_STRICT.fullmatch(part) for part in directives):
@@ -378,7 +387,7 @@ def _private(fields: Fields) -> Fields:
     return [*rest, (b"Cache-Control", b", ".join([b"private", *own]))]
 
 
-def _vary(fields: Fields) -> Fields:
+def varying_fields(fields: Fields) -> Fields:
     """Add the two fields that a session can come in to ``Vary``."""
     named = {part.strip().lower() for name, value in fields if name.lower() == b"vary" for part in value.split(b",")}
     missing = [] if b"*" in named else [name for name in (b"Authorization", b"Cookie") if name.lower() not in named]

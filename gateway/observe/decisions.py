@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import sys
 import time
 from collections import deque
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
 
-from gateway.core.decision import Allow, Challenge, Deny
+from gateway.core.decision import Allow, Challenge, Deny, Preflight
+from gateway.policy.baselines import SIGN_IN_NETWORK_CLAIM, origin_of, recorded
 
 if TYPE_CHECKING:
     from gateway.core.claims import Principal
     from gateway.core.ports import DecisionEvent
+    from gateway.core.session import Session
 
 FLUSH_INTERVAL: Final = 0.05
 """Seconds between a decision and its line."""
@@ -41,10 +44,14 @@ PSEUDONYM_LENGTH: Final = 16
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def pseudonym(principal: Principal) -> str:
-    """A stable name for a user that is not their uid: log lines can be joined without naming people."""
-    text = f"{principal.project}\0{principal.tenant or ''}\0{principal.uid}"
-    return hashlib.sha256(text.encode()).hexdigest()[:PSEUDONYM_LENGTH]
+def pseudonym(principal: Principal, key: bytes = b"") -> str:
+    """A stable name for a user that is not their uid: log lines can be joined without naming people.
+
+    Whoever has a list of uids can compute the names of all of them, unless there is a ``key`` (``log.pseudonym_key``).
+    """
+    text = f"{principal.project}\0{principal.tenant or ''}\0{principal.uid}".encode()
+    digest = hmac.digest(key, text, "sha256") if key else hashlib.sha256(text).digest()
+    return digest.hex()[:PSEUDONYM_LENGTH]
 
 
 def clean(text: str) -> str:
@@ -53,8 +60,8 @@ def clean(text: str) -> str:
     return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 1] + "…"
 
 
-def describe(event: DecisionEvent) -> dict[str, Any]:
-    """An event as the fields of its JSON line."""
+def describe(event: DecisionEvent, key: bytes = b"") -> dict[str, Any]:
+    """An event as the fields of its JSON line; ``key`` is that of :func:`pseudonym`."""
     decision = event.decision
     fields: dict[str, Any] = {
         "time": event.at,
@@ -70,10 +77,10 @@ def describe(event: DecisionEvent) -> dict[str, Any]:
         "request_id": clean(event.request_id),
         "micros": event.micros,
     }
+    if not isinstance(decision, Preflight) and decision.session is not None:
+        fields["principal"] = pseudonym(decision.session.principal, key)
+        fields |= _network_fields(decision.session)
     if isinstance(decision, Allow):
-        if decision.session is not None:
-            fields["principal"] = pseudonym(decision.session.principal)
-            fields["network"] = str(decision.session.network)
         if decision.ignored is not None:
             fields["ignored"] = decision.ignored.id
     elif isinstance(decision, Deny) and decision.retry_after is not None:
@@ -81,21 +88,35 @@ def describe(event: DecisionEvent) -> dict[str, Any]:
     return fields
 
 
-def json_line(event: DecisionEvent) -> str:
+def _network_fields(session: Session) -> dict[str, Any]:
+    """The network judgement, and what ``gateway ip replay`` needs to repeat it: never the sign-in's whole address."""
+    origin = origin_of(session.claims.sign_in_ip, session.claims.payload.get(SIGN_IN_NETWORK_CLAIM))
+    exact = origin is not None and origin.address is not None and origin.address == session.client
+    return {
+        "network": str(session.network),
+        "network_action": str(session.action),
+        "network_why": session.why,
+        "signed_in_at": session.claims.auth_time,
+        "signed_in_from": recorded(origin),
+        **({"signed_in_here": True} if exact else {}),
+    }
+
+
+def json_line(event: DecisionEvent, key: bytes = b"") -> str:
     """An event as one JSON object (RFC 8259 escapes every control character)."""
-    return _encode(describe(event)).decode()
+    return _encode(describe(event, key)).decode()
 
 
-def text_line(event: DecisionEvent) -> str:
+def text_line(event: DecisionEvent, key: bytes = b"") -> str:
     """An event as one line for people."""
     decision = event.decision
     clock = time.strftime("%H:%M:%S", time.localtime(event.at))
-    verb = {Allow: "allow", Challenge: "challenge", Deny: "deny"}[type(decision)]
+    verb = {Allow: "allow", Challenge: "challenge", Deny: "deny", Preflight: "preflight"}[type(decision)]
     line = f"{clock}  {verb:<9}  {decision.reason.id:<22}  {clean(event.method)} {clean(event.path)}"
     if event.client:
         line += f"  from {event.client}"
-    if isinstance(decision, Allow) and decision.session is not None:
-        line += f" ({decision.session.network} network)  user {pseudonym(decision.session.principal)[:8]}"
+    if not isinstance(decision, Preflight) and decision.session is not None:
+        line += f" ({decision.session.network} network)  user {pseudonym(decision.session.principal, key)[:8]}"
     return line
 
 

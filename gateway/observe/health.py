@@ -1,42 +1,99 @@
-"""The admin listener: is the process alive, and is it ready for traffic.
+"""The admin listener: is the process alive, is it ready for traffic, and how is it doing.
 
 ``/healthz`` (also ``/ping``) answers as long as the event loop turns. ``/readyz`` (also ``/ready``) asks every named
-check and answers 503 with the failing ones while one fails. Neither is served on the public listener, so no request
-there can be let through for looking like a health check (CVE-2026-34457).
+check and answers 503 with the failing ones while one fails; what is merely :class:`Degraded` is named and keeps no
+traffic away. ``/metrics`` is for Prometheus. None is served on the public listener, so no request there can be let
+through for looking like a health check (CVE-2026-34457).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
 from gateway.errors import ConfigError
 
+
+class Degraded(str):
+    """What is wrong, when the gateway can still judge everybody whom it knows."""
+
+    __slots__ = ()
+
+
 Check = Callable[[], str | None]
 """Returns None when all is well, else what is wrong in a few words that hold no secret."""
+
+Page = Callable[[str], tuple[bytes, str]]
+"""From an ``Accept`` header to a body and its media type."""
+
+NO_METRICS: Final = "Metrics need prometheus-client: pip install 'session-gateway[observe]'\n"
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-def admin_application(checks: Mapping[str, Check]) -> web.Application:
-    """The application of the admin listener."""
+class OutageStatus(Protocol):
+    """How the account service stands. ``down_for`` in seconds; ``error`` holds no secret."""
+
+    @property
+    def available(self) -> bool:
+        """Whether it answers."""
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong."""
+
+    @property
+    def down_for(self) -> float:
+        """Since when it does not answer."""
+
+
+def account_service_check(status: Callable[[], OutageStatus], outage_window: float) -> Check:
+    """The check of what revocation rests on: an outage is a failure when it outlasts what good users live on.
+
+    :param outage_window: seconds.
+    """
+
+    def check() -> str | None:
+        found = status()
+        if found.available:
+            return None
+        text = f"{found.error} (for {found.down_for:.0f} s)"
+        return text if found.down_for > outage_window else Degraded(text)
+
+    return check
+
+
+def admin_application(checks: Mapping[str, Check], metrics: Page | None = None) -> web.Application:
+    """The application of the admin listener.
+
+    :param metrics: what ``/metrics`` answers; None where prometheus-client is not installed.
+    """
 
     async def alive(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"}, headers=_NO_STORE)
 
     async def ready(_: web.Request) -> web.Response:
-        failing = {name: fault for name, check in checks.items() if (fault := check()) is not None}
-        status = 503 if failing else 200
-        body = {"status": "unavailable" if failing else "ok", "failing": failing}
-        return web.json_response(body, status=status, headers=_NO_STORE)
+        faults = {name: fault for name, check in checks.items() if (fault := check()) is not None}
+        degraded = {name: fault for name, fault in faults.items() if isinstance(fault, Degraded)}
+        failing = {name: fault for name, fault in faults.items() if name not in degraded}
+        word = "unavailable" if failing else "degraded" if degraded else "ok"
+        body = {"status": word, "failing": failing} | ({"degraded": degraded} if degraded else {})
+        return web.json_response(body, status=503 if failing else 200, headers=_NO_STORE)
+
+    async def figures(request: web.Request) -> web.Response:
+        if metrics is None:
+            return web.Response(status=404, text=NO_METRICS, headers=_NO_STORE)
+        body, media_type = metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": media_type, **_NO_STORE})
 
     app = web.Application()
     for path in ("/healthz", "/ping"):
         app.router.add_get(path, alive)
     for path in ("/readyz", "/ready"):
         app.router.add_get(path, ready)
+    app.router.add_get("/metrics", figures)
     return app
 
 

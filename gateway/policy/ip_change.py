@@ -1,61 +1,35 @@
-"""The sign-in's address against the request's: same network, another one, or no telling.
+"""The ladder: how a request's network stands to those of its session, and what each preset does about it.
 
 The rule this file obeys (``signInIpAddress`` as Google's blocking-functions page proposes it, with the published
 sample's inverted condition put right): a session that shows up on another network than the one it was begun on is asked
-to sign in again. Since honest people move, change address families and sit behind address translation, three things are
+to sign in again. Since honest people move, change address families and sit behind address translation, five things are
 settled:
 
-1. *Networks are compared, not addresses.* Within one IPv4 /24 or one IPv6 /64 nothing has changed: providers hand out
-   addresses from such blocks, and IPv6 privacy addresses (RFC 8981) change daily inside one /64.
-2. *Families are not compared.* The same device alternates between IPv4 and IPv6 (RFC 8305), and Google may have seen
-   the one where we see the other. The answer is then ``unknown``, never ``moved``.
-3. *Private addresses are not compared.* Behind a NAT, Google sees the public side and we may see the inner one
-   (RFC 1918, RFC 6598, RFC 4193, loopback, link-local). Also ``unknown``.
+1. *Networks are compared, not addresses*, and private addresses not at all (:mod:`gateway.core.network`).
+2. *Prefixes are never compared across families.* The same device alternates between IPv4 and IPv6 (RFC 8305), and
+   Google may have seen the one where we see the other. There is one baseline for each family; across families only the
+   operator (autonomous system) and the country say something.
+3. *The nearest baseline counts.* A session stands at the network of its sign-in and at those it was accepted on since.
+4. *A country by itself refuses nobody.* Country databases disagree about one address in fourteen (IPv4) to one in five
+   (IPv6 ranges); only together with a change of operator does another country count.
+5. *Missing data is* ``unknown``, never ``suspicious``.
 
-Without a database this is all that can be said honestly; a preset maps the three levels to actions.
+Without a database there are three levels: ``same``, ``moved`` (another network of the same family) and ``unknown``.
 """
 
 from __future__ import annotations
 
 import enum
-import ipaddress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.client_ip import IPAddress, IPNetwork, parse_address
-from gateway.core.session import NetworkLevel
-
-IPV4_PREFIX: Final = 24
-"""Bits that make one IPv4 network: the smallest block that is routed between providers."""
-
-IPV6_PREFIX: Final = 64
-"""Bits that make one IPv6 network: a single link (RFC 4291 section 2.5.4)."""
-
-_PRIVATE: Final = tuple(
-    ipaddress.ip_network(block)
-    for block in (
-        "0.0.0.0/8",  # "this" network, RFC 791
-        "10.0.0.0/8",  # RFC 1918
-        "100.64.0.0/10",  # carrier-grade NAT, RFC 6598
-        "127.0.0.0/8",  # loopback
-        "169.254.0.0/16",  # link-local, RFC 3927
-        "172.16.0.0/12",  # RFC 1918
-        "192.168.0.0/16",  # RFC 1918
-        "224.0.0.0/3",  # multicast, reserved and broadcast
-        "::/127",  # unspecified and loopback
-        "fc00::/7",  # unique local, RFC 4193
-        "fe80::/10",  # link-local
-        "ff00::/8",  # multicast
-    )
-)
-
-
-class Action(enum.StrEnum):
-    """What follows from a level."""
-
-    ALLOW = "allow"
-    LOG = "log"
-    REAUTHENTICATE = "reauthenticate"
+from gateway.core.client_ip import IPAddress
+from gateway.core.network import NOWHERE, AddressClass, NetworkKey, Place, is_private, same_site
+from gateway.core.session import NetworkAction as Action
+from gateway.core.session import NetworkLevel as Level
+from gateway.policy.baselines import Origin, origin_of
+from gateway.policy.travel import is_plausible
 
 
 class Preset(enum.StrEnum):
@@ -70,8 +44,12 @@ class Preset(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NetworkRules:
-    """What each level leads to. ``exact``: only the very same address counts as the same network."""
+    """What each level leads to. ``exact``: only the very address of the sign-in counts as the same network."""
 
+    near: Action
+    roamed: Action
+    travelled: Action
+    suspicious: Action
     moved: Action
     unknown: Action
     exact: bool = False
@@ -79,52 +57,187 @@ class NetworkRules:
 
 PRESETS: Final[dict[Preset, NetworkRules]] = {
     # Nothing is compared.
-    Preset.OFF: NetworkRules(moved=Action.ALLOW, unknown=Action.ALLOW),
-    # For the weeks before enforcing: decisions are logged with their level and all pass.
-    Preset.MONITOR: NetworkRules(moved=Action.LOG, unknown=Action.LOG),
-    # The default: what is certainly another network asks for a sign-in, what cannot be compared passes.
-    Preset.RELAXED: NetworkRules(moved=Action.REAUTHENTICATE, unknown=Action.ALLOW),
-    # For routes worth a sign-in more: what cannot be compared is not trusted either.
-    Preset.STRICT: NetworkRules(moved=Action.REAUTHENTICATE, unknown=Action.REAUTHENTICATE),
+    Preset.OFF: NetworkRules(*6 * (Action.ALLOW,)),
+    # For the weeks before enforcing: decisions are logged with the level that `relaxed` would see, and all pass.
+    Preset.MONITOR: NetworkRules(*6 * (Action.LOG,)),
+    # The default: whoever can have moved there passes, and what is certainly elsewhere asks for a sign-in.
+    Preset.RELAXED: NetworkRules(
+        near=Action.LEARN,
+        roamed=Action.LEARN,
+        travelled=Action.REAUTHENTICATE,
+        suspicious=Action.REAUTHENTICATE,
+        moved=Action.REAUTHENTICATE,
+        unknown=Action.LEARN,
+    ),
+    # For routes worth a sign-in more: one operator, and what cannot be compared is not trusted either.
+    Preset.STRICT: NetworkRules(
+        near=Action.LEARN,
+        roamed=Action.REAUTHENTICATE,
+        travelled=Action.REAUTHENTICATE,
+        suspicious=Action.DENY_SESSION,
+        moved=Action.REAUTHENTICATE,
+        unknown=Action.REAUTHENTICATE,
+    ),
     # For clients with a fixed address: the very address of the sign-in, as Teleport's pinning does it.
-    Preset.PINNED: NetworkRules(moved=Action.REAUTHENTICATE, unknown=Action.REAUTHENTICATE, exact=True),
+    Preset.PINNED: NetworkRules(*6 * (Action.REAUTHENTICATE,), exact=True),
+}
+
+_ACTIONS: Final[dict[Preset, dict[Level, Action]]] = {
+    preset: {level: Action.ALLOW if level is Level.SAME else getattr(rules, level) for level in Level}
+    for preset, rules in PRESETS.items()
+}
+
+REFUSALS: Final = frozenset({Action.REAUTHENTICATE, Action.DENY_SESSION})
+
+_RANK: Final = {
+    level: rank
+    for rank, level in enumerate(
+        (Level.SAME, Level.NEAR, Level.ROAMED, Level.UNKNOWN, Level.MOVED, Level.TRAVELLED, Level.SUSPICIOUS)
+    )
 }
 
 
-def is_private(address: IPAddress) -> bool:
-    """Whether the address means something else to every observer, so that comparing it says nothing."""
-    return any(address in network for network in _PRIVATE if network.version == address.version)
+def action_for(level: Level, preset: Preset) -> Action:
+    """What a preset does about a level."""
+    return _ACTIONS[preset][level]
 
 
-def network_of(address: IPAddress) -> IPNetwork:
-    """The block that counts as one network."""
-    prefix = IPV4_PREFIX if address.version == 4 else IPV6_PREFIX  # noqa: PLR2004 - the IP version
-    return ipaddress.ip_network((address, prefix), strict=False)
+def learns(level: Level, preset: Preset) -> bool:
+    """Whether a network of this level is remembered for the session. ``monitor`` learns what ``relaxed`` would."""
+    return action_for(level, Preset.RELAXED if preset is Preset.MONITOR else preset) is Action.LEARN
 
 
-def compare(sign_in: object, request: IPAddress | None, *, exact: bool = False) -> NetworkLevel:
-    """How the request's address stands to the sign-in's.
+def trusts(tier: Level, preset: Preset) -> bool:
+    """Whether a network that was accepted at ``tier`` is a baseline here: a route trusts what it would have learned."""
+    return tier is Level.SAME or learns(tier, preset)
+
+
+def weaker(one: Level, other: Level) -> Level:
+    """The one of two levels that says less for the session: the strength of a chain of acceptances."""
+    return one if _RANK[one] >= _RANK[other] else other
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A network that the session may be on; ``key`` is None where only a hash of it is known."""
+
+    family: int
+    key: NetworkKey | None
+    private: bool
+    place: Place
+    tier: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of the ladder: a level, its evidence in a few words, and the tier at which the network is learned."""
+
+    level: Level
+    why: str
+    tier: Level
+
+
+def without_data(family: int, *, private: bool, baselines: Iterable[Baseline]) -> Rung:
+    """The ladder when there is no database: for a network that is none of the baselines."""
+    if private:
+        return Rung(Level.UNKNOWN, "a private address", Level.UNKNOWN)
+    known = list(baselines)
+    if any(base.family == family and not base.private for base in known):
+        return Rung(Level.MOVED, f"another IPv{family} network", Level.MOVED)
+    if not known:
+        return Rung(Level.UNKNOWN, "no usable claim", Level.UNKNOWN)
+    other = any(not base.private for base in known)
+    why = "signed in over the other address family" if other else "signed in from a private address"
+    return Rung(Level.UNKNOWN, why, Level.UNKNOWN)
+
+
+def with_data(
+    key: NetworkKey,
+    place: Place,
+    baselines: Sequence[Baseline],
+    *,
+    previous: Place,
+    elapsed: float,
+    countries: bool = True,
+) -> Rung:
+    """The ladder when databases are configured: for a public network that is none of the baselines.
+
+    :param previous: where the session was last, ``elapsed`` seconds ago.
+    :param countries: a country database is configured. Where there is none, another operator of the same family is
+        ``moved``, as without any database; where there is one and it does not know, the answer is ``unknown``.
+    """
+    best = Rung(Level.UNKNOWN, "no usable claim" if not baselines else "no data to compare", Level.UNKNOWN)
+    found: list[Rung] = []
+    for base in baselines:
+        if not base.private:
+            level, why = _against(key, place, base, countries=countries)
+            found.append(Rung(level, why, weaker(level, base.tier)))
+    if found:
+        # `unknown` against one baseline says nothing about the others.
+        telling = [rung for rung in found if rung.level is not Level.UNKNOWN]
+        best = min(telling or found, key=lambda rung: (_RANK[rung.level], _RANK[rung.tier]))
+    if best.level is Level.NEAR:
+        return best
+    if _first_hosting(place, baselines):
+        return Rung(Level.SUSPICIOUS, f"first move to a hosting network ({_operator(place)})", Level.SUSPICIOUS)
+    if best.level is Level.TRAVELLED and not is_plausible(previous.location, place.location, elapsed):
+        return Rung(Level.SUSPICIOUS, f"{best.why}, too soon", Level.SUSPICIOUS)
+    return best
+
+
+def _against(key: NetworkKey, place: Place, base: Baseline, *, countries: bool) -> tuple[Level, str]:
+    if base.key is not None and same_site(key, base.key):
+        return Level.NEAR, "the same IPv6 /48"
+    here, there = place.country, base.place.country
+    relays = (place.kind is AddressClass.RELAY) + (base.place.kind is AddressClass.RELAY)
+    # A relay's operator says nothing about its user's; its country does, because relays are made to keep it.
+    if not relays and place.asn is not None and place.asn == base.place.asn:
+        return Level.NEAR, f"the same operator ({_operator(place)})"
+    if not countries and key[0] == base.family and place.asn is not None and base.place.asn is not None:
+        return Level.MOVED, f"from {_operator(base.place)} to {_operator(place)}"
+    if here is None or there is None:
+        return Level.UNKNOWN, "no data to compare"
+    if here == there:
+        if relays == 2:  # noqa: PLR2004 - both
+            return Level.NEAR, f"a privacy relay in {here}, as before"
+        return Level.ROAMED, f"from {_operator(base.place)} to {_operator(place)} in {here}"
+    if not relays and (place.asn is None or base.place.asn is None):
+        return Level.UNKNOWN, f"from {there} to {here}, but the operators are not known"
+    return Level.TRAVELLED, f"from {_operator(base.place)} in {there} to {_operator(place)} in {here}"
+
+
+def _first_hosting(place: Place, baselines: Sequence[Baseline]) -> bool:
+    return (
+        place.kind is AddressClass.HOSTING
+        and any(base.place.asn is not None for base in baselines)
+        and all(base.place.kind is not AddressClass.HOSTING for base in baselines)
+    )
+
+
+def _operator(place: Place) -> str:
+    if place.kind is AddressClass.RELAY:
+        return "a privacy relay"
+    return f"AS{place.asn}" if place.asn is not None else "an unknown operator"
+
+
+def by_origin(origin: Origin | None, request: IPAddress, *, same: bool) -> Rung:
+    """The ladder by the sign-in alone, with no database and nothing learned."""
+    if same:
+        return Rung(Level.SAME, "the sign-in's network", Level.SAME)
+    bases = [] if origin is None else [Baseline(origin.family, origin.key, origin.private, NOWHERE, Level.SAME)]
+    return without_data(request.version, private=is_private(request), baselines=bases)
+
+
+def compare(sign_in: object, request: IPAddress | None, *, exact: bool = False) -> Level:
+    """How the request's address stands to the sign-in's alone, with no database and nothing learned.
 
     :param sign_in: the ``signInIpAddress`` claim as the token has it; anything that is not exactly one address is
         ``unknown``, like an absent claim: the claim is in a signed token, so it is malformed by mistake, not by
         forgery.
     :param exact: the very same address is demanded (``pinned``), private ones included.
     """
-    claimed = parse_address(sign_in) if isinstance(sign_in, str) else None
-    if claimed is None or request is None:
-        return NetworkLevel.UNKNOWN
-    if claimed == request:
-        return NetworkLevel.SAME
-    if claimed.version != request.version or is_private(claimed) or is_private(request):
-        return NetworkLevel.UNKNOWN
-    if not exact and request in network_of(claimed):
-        return NetworkLevel.SAME
-    return NetworkLevel.MOVED
-
-
-def action_for(level: NetworkLevel, preset: Preset) -> Action:
-    """What a preset does about a level."""
-    if level is NetworkLevel.SAME:
-        return Action.ALLOW
-    rules = PRESETS[preset]
-    return rules.moved if level is NetworkLevel.MOVED else rules.unknown
+    origin = origin_of(sign_in, None)
+    if request is None:
+        return Level.UNKNOWN
+    same = origin is not None and origin.is_same(request, None, exact=exact)
+    return by_origin(origin, request, same=same).level

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gateway import reasons
 from gateway.core.target import Target
 from gateway.errors import RequestError
+from gateway.policy.assurance import Requirements
+from gateway.policy.cross_site import Cors
 from gateway.policy.ip_change import Preset
 
 
@@ -32,6 +34,8 @@ class Auth(enum.StrEnum):
 
 
 _STRICTNESS: Final = {Auth.PUBLIC: 0, Auth.OPTIONAL: 1, Auth.REQUIRED: 2}
+_PRESETS: Final = {preset: rank for rank, preset in enumerate(Preset)}
+_NOTHING: Final = Requirements()
 
 
 class Unauthenticated(enum.StrEnum):
@@ -43,9 +47,21 @@ class Unauthenticated(enum.StrEnum):
     UNAUTHORIZED = "401"
 
 
+class OnOutage(enum.StrEnum):
+    """What becomes of a good token while nobody can say whether it was revoked (``threats.md`` row 40)."""
+
+    DENY = "deny"
+    """503. Users known to be good pass for as long as the outage window lasts."""
+    ALLOW_UNTIL_EXP = "allow-until-exp"
+    """It passes until it expires, within the hour; known revocations still count."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of routing policy. ``name`` is unique and appears in logs; ``upstream`` names a backend."""
+    """One row of routing policy. ``name`` is unique and appears in logs; ``upstream`` names a backend.
+
+    ``require``: what a session must show beyond being good. ``cors``: which foreign pages may use the route.
+    """
 
     name: str
     pattern: str
@@ -58,6 +74,21 @@ class Route:
     forward_authorization: bool = False
     identity: tuple[str, ...] = ("user", "email", "groups")
     groups_claim: str = "groups"
+    require: Requirements | None = None
+    cors: Cors | None = None
+    on_revocation_outage: OnOutage = OnOutage.DENY
+
+    def guards_as_well_as(self, other: Route) -> bool:
+        """Whether whoever passes this route may pass ``other`` too, as far as can be told from the two."""
+        if other.auth is Auth.PUBLIC:
+            return True
+        return (
+            _STRICTNESS[self.auth] >= _STRICTNESS[other.auth]
+            and _PRESETS[self.preset] >= _PRESETS[other.preset]
+            and (other.require is None or (self.require or _NOTHING).covers(other.require))
+            and (self.cors is None or self.cors == other.cors)
+            and (self.on_revocation_outage is OnOutage.DENY or other.on_revocation_outage is not OnOutage.DENY)
+        )
 
 
 class RouteTable:
@@ -82,12 +113,16 @@ class RouteTable:
         if route is not None:
             for reading in target.readings:
                 other = self._first(method, host, reading)
-                if other is not None and other is not route and _STRICTNESS[other.auth] > _STRICTNESS[route.auth]:
+                if other is not None and other is not route and not route.guards_as_well_as(other):
                     raise RequestError(
                         reasons.TARGET_AMBIGUOUS,
                         f"the path could also be read as one of the stricter route {other.name}",
                     )
         return route
+
+    def __iter__(self) -> Iterator[Route]:
+        """The routes in order of precedence."""
+        return (row[0] for row in self._rows)
 
     def _first(self, method: str, host: str, path: str) -> Route | None:
         for route, path_pattern, host_pattern in self._rows:

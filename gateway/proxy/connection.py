@@ -8,21 +8,34 @@ while the kernel takes no more.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.errors import UpstreamProtocolError
 from gateway.proxy.answer import AnswerHead, head_end, parse_head
 
 HIGH_WATER: Final = 262_144
-"""Bytes buffered before reading pauses: the most that asyncio reads at once."""
+"""Bytes buffered before reading pauses."""
+READ_SIZE: Final = 65_536
+"""Bytes that asyncio is told to read at once. It allocates that much for every read, and its own 256 KB come fresh from
+the kernel each time, which costs more than everything else that is done for a small message."""
 FLUSH_TIME: Final = 5.0
 """Seconds that the last bytes of a tunnel get to reach an upstream that reads slowly."""
 MAX_INTERIM: Final = 16
 """Interim answers taken before a final one; an endless row of them would hold the client for ever."""
 
 
+class Receiver(Protocol):
+    """Takes what arrives as it arrives, instead of a task that reads."""
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes of an answer."""
+
+    def upstream_ended(self, error: Exception | None) -> None:
+        """The upstream sends no more: cleanly, or because of ``error``."""
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """A connection as asyncio's protocol, read by one task at a time."""
+    """A connection as asyncio's protocol, read by one task at a time, or by a :class:`Receiver`."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -39,17 +52,23 @@ class UpstreamConnection(asyncio.Protocol):
         """Loop time of its return to the pool."""
         self.answered = False
         """Whether any byte of an answer to the current request has arrived."""
+        self.receiver: Receiver | None = None
 
     # ---- asyncio's side ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         assert isinstance(transport, asyncio.Transport)
+        if hasattr(transport, "max_size"):  # asyncio's own transports; others have other buffers
+            transport.max_size = READ_SIZE
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Buffer what arrived."""
         self.answered = True
+        if self.receiver is not None:
+            self.receiver.upstream_data(data)
+            return
         self._buffer += data
         if len(self._buffer) >= HIGH_WATER and not self._reading_paused and self._transport is not None:
             self._reading_paused = True
@@ -59,6 +78,8 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool | None:
         """Note the upstream's end of sending; asyncio then closes our side."""
         self._eof = True
+        if self.receiver is not None:
+            self.receiver.upstream_ended(None)
         self._wake_reader()
         return None
 
@@ -66,6 +87,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Let whoever waits see the end."""
         self._eof = True
         self._error = exc
+        if self.receiver is not None:
+            self.receiver.upstream_ended(exc)
         self._wake_reader()
         for waiter in self._drainers:
             if not waiter.done():
@@ -163,6 +186,16 @@ class UpstreamConnection(asyncio.Protocol):
             if end >= 0:
                 self.unread(bytes(gathered[end:]))
                 return parse_head(bytes(gathered[:end]))
+
+    def hold(self, *, held: bool) -> None:
+        """Leave the socket alone, or no longer: back-pressure for a :class:`Receiver`."""
+        if self._transport is None or held is self._reading_paused or self._transport.is_closing():
+            return
+        self._reading_paused = held
+        if held:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def close(self) -> None:
         """Close at once. What was not sent is dropped, so the upstream never takes half a request for a whole one."""

@@ -19,7 +19,7 @@ import http
 import socket
 import struct
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -39,7 +39,7 @@ from gateway.proxy.upstream import Timeouts, Upstream
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2."""
 
-_RELAYED_INTERIM: Final = frozenset({100, 102, 103})
+RELAYED_INTERIM: Final = frozenset({100, 102, 103})
 _SWITCHING: Final = 101
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with zero seconds: closing sends a reset."""
@@ -83,13 +83,18 @@ class Relayed(web.StreamResponse):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One allowed request on its way: what was asked, what was decided, and the fields the backend gets."""
+    """One allowed request on its way: what was asked, what was decided, and the fields the backend gets.
+
+    ``answer_fields`` are added to what the client gets.
+    """
 
     context: RequestContext
     decision: Allow
     route: Route
     request_id: str
     fields: Fields
+    answer_fields: Fields = field(default_factory=list)
+    """What the gateway itself adds to the answer: a cookie that it renewed, CORS fields, a trail."""
 
 
 def request_head(exchange: Exchange, *, websocket: bool = False) -> bytes:
@@ -282,7 +287,7 @@ class Transfer:
                     await reading
 
     async def _relay_interim(self, head: AnswerHead) -> None:
-        if head.status not in _RELAYED_INTERIM or self._request.version.minor == 0:
+        if head.status not in RELAYED_INTERIM or self._request.version.minor == 0:
             return
         fields = [(name, value) for name, value in head.fields if fold(name) not in HOP_BY_HOP]
         await self._request.writer.write(head_bytes(head, fields))
@@ -297,7 +302,9 @@ class Transfer:
         # A client that waits for "100 Continue" may send its body late or never; what follows could be read as either.
         unclear = self._uploading and b"expect" in context.headers
         keep_alive = bool(self._request.keep_alive) and delimited and not unclear and not close
-        fields = response_fields(head.fields, self._exchange.decision, self._exchange.route, self._exchange.request_id)
+        exchange = self._exchange
+        added = exchange.answer_fields
+        fields = response_fields(head.fields, exchange.decision, exchange.route, exchange.request_id, added)
         if head.length is not None and head.status != http.HTTPStatus.NO_CONTENT:
             fields.append((b"Content-Length", str(head.length).encode("ascii")))
         if chunked:
@@ -333,7 +340,7 @@ class Transfer:
                     await writer.write(pending + (b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece))
                 pending = b""
         if chunked:
-            pending += b"0\r\n" + _field_bytes(self._trailers) + b"\r\n"
+            pending += b"0\r\n" + field_bytes(self._trailers) + b"\r\n"
         if pending:
             await writer.write(pending)
 
@@ -401,8 +408,9 @@ class Transfer:
 
 def head_bytes(head: AnswerHead, fields: Fields) -> bytes:
     """Status line and fields of an answer as they go to the client."""
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, _field_bytes(fields))
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, field_bytes(fields))
 
 
-def _field_bytes(fields: Fields) -> bytes:
+def field_bytes(fields: Fields) -> bytes:
+    """Field lines as they are written, each with its CRLF."""
     return b"".join(b"%b: %b\r\n" % field for field in fields)

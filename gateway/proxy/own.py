@@ -20,6 +20,22 @@ _REASONS: Final = {status.value: status.phrase for status in http.HTTPStatus}
 _BODYLESS: Final = frozenset({204, 304})
 
 
+def own_bytes(reply: Reply, *, keep_alive: bool, old: bool, head_only: bool) -> bytes:
+    """A reply as it goes over the wire. ``old``: to a client of HTTP/1.0; ``head_only``: to HEAD."""
+    status, body = reply.status, reply.body
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
+    lines += [f"{name}: {value}" for name, value in reply.headers]
+    lines += [f"Date: {formatdate(usegmt=True)}", f"Server: {SERVER}"]
+    if status not in _BODYLESS:
+        lines.append(f"Content-Length: {len(body)}")
+    if not keep_alive:
+        lines.append("Connection: close")
+    elif old:
+        lines.append("Connection: keep-alive")
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    return head if head_only or status in _BODYLESS else head + body
+
+
 class OwnAnswer(web.StreamResponse):
     """A :class:`~gateway.http.reply.Reply` as a response that writes its own bytes.
 
@@ -43,18 +59,7 @@ class OwnAnswer(web.StreamResponse):
         self._lives_on = False
 
     def _bytes(self) -> bytes:
-        status, body = self._reply.status, self._reply.body
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
-        lines += [f"{name}: {value}" for name, value in self._reply.headers]
-        lines += [f"Date: {formatdate(usegmt=True)}", f"Server: {SERVER}"]
-        if status not in _BODYLESS:
-            lines.append(f"Content-Length: {len(body)}")
-        if not self._lives_on:
-            lines.append("Connection: close")
-        elif self._old:
-            lines.append("Connection: keep-alive")
-        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-        return head if self._head_only or status in _BODYLESS else head + body
+        return own_bytes(self._reply, keep_alive=self._lives_on, old=self._old, head_only=self._head_only)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the answer."""

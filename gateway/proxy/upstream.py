@@ -109,9 +109,14 @@ class Upstream:
         :raises UpstreamUnreachable: no address takes a connection.
         :raises UpstreamTimeout: connecting takes too long.
         """
+        connection = None if fresh else self.take_idle(repeatable=repeatable)
+        return connection or await self._connect()
+
+    def take_idle(self, *, repeatable: bool) -> UpstreamConnection | None:
+        """The connection that was given back last, when one is open and fresh enough; see :meth:`acquire`."""
         now = asyncio.get_running_loop().time()
         self._drop_old(now)
-        while self._idle and not fresh:
+        while self._idle:
             connection = self._idle[-1]
             if not repeatable and now - connection.parked_at > FRESH_ENOUGH:
                 break
@@ -120,7 +125,7 @@ class Upstream:
                 connection.answered = False
                 return connection
             connection.close()
-        return await self._connect()
+        return None
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give a connection back whose answer was read to the end."""

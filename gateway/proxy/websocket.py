@@ -129,6 +129,7 @@ async def _splice(
     fields = [(name, value) for name, value in head.fields if name.lower().startswith(b"sec-websocket-")]
     fields += [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
     fields.append((b"X-Request-Id", exchange.request_id.encode("ascii")))
+    fields += exchange.answer_fields
     await request.writer.write(head_bytes(head, fields))
     # aiohttp holds back what the client sends behind an upgrade until a parser for it is set.
     request.protocol.set_parser(client)  # type: ignore[arg-type]

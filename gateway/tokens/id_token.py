@@ -16,19 +16,22 @@ claim          must be
 tenant         ``firebase.tenant`` is absent when no tenants are configured, else one of the configured
 =============  =======================================================================================================
 
-A genuine token of another kind (custom token, session cookie, blocking-function event) fails ``iss`` or ``aud``; the
-first two are told apart for the log. Booleans are numbers to Python and are not numbers here.
+A genuine token of another kind (custom token, session cookie, blocking-function event) fails ``iss`` or ``aud``; they
+are told apart for the log. Booleans are numbers to Python and are not numbers here. Session cookies are read by the
+same lines with another issuer (:mod:`gateway.tokens.session_cookie`); neither kind passes as the other (OWASP ASVS
+9.2.2).
 """
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.core.claims import Claims, Principal
+from gateway.core.claims import Claims, Principal, make_claims
 from gateway.errors import (
     MalformedToken,
     TokenExpired,
@@ -57,33 +60,55 @@ MAX_SKEW: Final = 300
 _SUBJECT: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
+class Kind(enum.StrEnum):
+    """What a token is for. The issuer tells, and no kind passes as another."""
+
+    ID_TOKEN = "id_token"  # noqa: S105 - the name of a kind
+    SESSION_COOKIE = "session_cookie"
+
+
+_PREFIXES: Final = {Kind.ID_TOKEN: ISSUER_PREFIX, Kind.SESSION_COOKIE: SESSION_COOKIE_ISSUER_PREFIX}
+
+
 @dataclass(frozen=True, slots=True)
-class IdTokenRules:
-    """What an ID token must say. ``tenants`` empty: users of the project itself only. ``skew`` is in seconds."""
+class TokenRules:
+    """What a token of one kind must say. ``tenants`` empty: users of the project itself only. ``skew`` is in seconds.
+
+    ``issuer`` is the one issuer that is accepted; ``foreign_issuers`` are those of the project's other kinds.
+    """
 
     project: str
     tenants: frozenset[str] = frozenset()
     skew: int = DEFAULT_SKEW
+    kind: Kind = Kind.ID_TOKEN
+    issuer: str = field(init=False)
+    foreign_issuers: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        issuers = {kind: prefix + self.project for kind, prefix in _PREFIXES.items()}
+        object.__setattr__(self, "issuer", issuers.pop(self.kind))
+        object.__setattr__(self, "foreign_issuers", frozenset(issuers.values()))
 
     @property
-    def issuer(self) -> str:
-        """The one issuer that is accepted."""
-        return ISSUER_PREFIX + self.project
+    def identity(self) -> bytes:
+        """These rules in bytes: two rules that could judge a token differently never share them."""
+        return repr((str(self.kind), self.project, sorted(self.tenants), self.skew)).encode("utf-8")
 
 
-def read_claims(payload: Mapping[str, Any], rules: IdTokenRules, now: float) -> Claims:
+IdTokenRules = TokenRules
+"""Rules of ID tokens, the default kind."""
+
+
+def read_claims(payload: Mapping[str, Any], rules: TokenRules, now: float) -> Claims:
     """Judge the payload of a token; the caller vouches for its signature.
 
     :param now: wall-clock seconds since the epoch.
     :raises TokenError: the leaf names the first rule that failed.
     """
-    if payload.get("aud") == CUSTOM_AUDIENCE:
-        raise WrongKind("a custom token: exchange it for an ID token first")
-    if payload.get("iss") == SESSION_COOKIE_ISSUER_PREFIX + rules.project:
-        raise WrongKind("a session cookie presented as a bearer token")
-    if not _is_exactly(payload.get("iss"), rules.issuer):
-        raise WrongIssuer("iss is not this project's issuer")
-    if not _is_exactly(payload.get("aud"), rules.project):
+    issuer, audience = payload.get("iss"), payload.get("aud")
+    if not isinstance(issuer, str) or issuer != rules.issuer:
+        raise _of_another_kind(issuer, audience, rules) or WrongIssuer("iss is not this project's issuer")
+    if not isinstance(audience, str) or audience != rules.project:
         # A blocking-function event has our issuer and our keys; its audience is the function's URL.
         raise (
             WrongKind("a blocking-function event")
@@ -109,33 +134,40 @@ def read_claims(payload: Mapping[str, Any], rules: IdTokenRules, now: float) -> 
     if not isinstance(firebase, dict):
         raise MalformedToken("the firebase claim is not an object")
     tenant = _tenant(firebase, rules)
-    return Claims(
-        principal=Principal(rules.project, tenant, uid),
-        issued_at=issued_at,
-        expires_at=expires_at,
-        auth_time=auth_time,
-        email=_text(payload, "email"),
-        email_verified=payload.get("email_verified") is True,
-        name=_text(payload, "name"),
-        sign_in_provider=_text(firebase, "sign_in_provider"),
-        second_factor=_text(firebase, "sign_in_second_factor"),
-        sign_in_ip=payload.get("signInIpAddress"),
-        payload=payload,
+    return make_claims(
+        Principal(rules.project, tenant, uid),
+        issued_at,
+        expires_at,
+        auth_time,
+        _text(payload, "email"),
+        payload.get("email_verified") is True,
+        _text(payload, "name"),
+        _text(firebase, "sign_in_provider"),
+        _text(firebase, "sign_in_second_factor"),
+        payload.get("signInIpAddress"),
+        payload,
     )
 
 
-def _is_exactly(value: object, expected: str) -> bool:
-    return isinstance(value, str) and value == expected
+def _of_another_kind(issuer: object, audience: object, rules: TokenRules) -> WrongKind | None:
+    """What a token from another issuer is, when it is a kind of token that we know."""
+    if isinstance(audience, str) and audience == CUSTOM_AUDIENCE:
+        return WrongKind("a custom token: exchange it for an ID token first")
+    if isinstance(issuer, str) and issuer in rules.foreign_issuers:
+        return WrongKind(f"a token of another kind where {rules.kind} belongs")
+    return None
 
 
 def _seconds(payload: Mapping[str, Any], name: str) -> int:
     value = payload.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if type(value) is int and value >= 0:  # never a bool, whose type is its own
+        return value
+    if not isinstance(value, float) or not math.isfinite(value) or value < 0:
         raise MalformedToken(f"{name} is not a number of seconds")
     return int(value)
 
 
-def _tenant(firebase: Mapping[str, Any], rules: IdTokenRules) -> str | None:
+def _tenant(firebase: Mapping[str, Any], rules: TokenRules) -> str | None:
     tenant = firebase.get("tenant")
     if tenant is None:
         if rules.tenants:

@@ -19,17 +19,24 @@
  * Everything here is pure: requests go in, values come out.
  */
 
+/** One Firebase app whose signed-in user is meant. */
+export interface WorkerApp {
+  /** Where the SDK keeps the user: `firebase:authUser:<API key>:<app name>`. */
+  readonly key: string;
+  /** Where a refresh token becomes an ID token, with the API key as its query. */
+  readonly tokenUrl: string;
+  /** Tenants whose users count; without it any user does. */
+  readonly tenants?: readonly string[];
+}
+
 /** What the gateway writes in front of the bundle, as `self.__GATEWAY__`. */
 export interface WorkerConfig {
-  readonly apiKey: string;
-  /** Name of the Firebase app whose user is meant; the SDK's default is `[DEFAULT]`. */
-  readonly appName: string;
-  /** Where a refresh token becomes an ID token: `…/v1/token`, without query. */
-  readonly tokenUrl: string;
-  /** The gateway's reserved path prefix, with a slash at both ends. */
-  readonly prefix: string;
+  /** In order of preference: the first with a user decides. */
+  readonly apps: readonly WorkerApp[];
   /** Paths that need no token: exact, or everything below when the entry ends in a slash. */
   readonly excluded: readonly string[];
+  /** Where the session cookie is set and removed; without it there is none to keep in step. */
+  readonly cookie?: string;
 }
 
 /** The parts of a `Request` that decide. */
@@ -45,20 +52,13 @@ export type Asked = Pick<
   | "headers"
   | "referrer"
   | "referrerPolicy"
-  | "signal"
 >;
 
-/** `token`: what to send; `failed`: there is a stored session and it could not be renewed. Neither: nobody is signed in. */
-export interface Carry {
-  readonly token?: string;
-  readonly failed?: boolean;
-}
+/** The token to send. Empty: there is a stored session and it could not be renewed. Undefined: nobody is signed in. */
+export type Carry = string | undefined;
 
 /** Arguments of the `Request` constructor. */
 export type Rebuilt<T> = [input: T | string, init: RequestInit];
-
-/** The gateway's own pages and files, below its prefix: never behind a session. */
-const OPEN_BELOW_PREFIX = /^(log(in|out)$|assets\/)/;
 
 const isSafe = (method: string): boolean => method === "GET" || method === "HEAD";
 
@@ -67,39 +67,36 @@ const isOurs = (url: string, origin: string): boolean => url.startsWith(`${origi
 /** Whether a request that failed may be sent again: it changes nothing and has no body that could be used up. */
 export const mayRepeat = (request: Asked): boolean => request.mode === "no-cors" && isSafe(request.method);
 
-const isExcluded = (path: string, { prefix, excluded }: WorkerConfig): boolean =>
-  (path.startsWith(prefix) && OPEN_BELOW_PREFIX.test(path.slice(prefix.length))) ||
-  excluded.some((entry) => path === entry || (entry.endsWith("/") && path.startsWith(entry)));
-
 /** Whether the worker takes this request over. Synchronous, because `respondWith` has to be called at once or not at all. */
-export function mayCarry(request: Asked, origin: string, config: WorkerConfig): boolean {
+export function mayCarry(request: Asked, origin: string, { excluded }: Pick<WorkerConfig, "excluded">): boolean {
+  const path = new URL(request.url).pathname;
   return (
     isOurs(request.url, origin) &&
     request.credentials !== "omit" &&
     !request.headers.has("authorization") &&
     (request.mode !== "navigate" || isSafe(request.method) || isOurs(request.referrer, origin)) &&
-    !isExcluded(new URL(request.url).pathname, config)
+    !excluded.some((entry) => path === entry || (entry.endsWith("/") && path.startsWith(entry)))
   );
 }
 
 /** The value of `X-Gateway-Fetch`: what the request was before the worker took it over. */
-export function describe({ mode, destination, referrer }: Asked, origin: string, failed?: boolean): string {
+export function describe({ mode, destination, referrer }: Asked, origin: string, token: string): string {
   const site = isOurs(referrer, origin) ? "same-origin" : referrer.startsWith("http") ? "cross-site" : "none";
-  return `mode=${mode}, dest=${destination || "empty"}, site=${site}${failed ? ", token=failed" : ""}`;
+  return `mode=${mode}, dest=${destination || "empty"}, site=${site}${token ? "" : ", token=failed"}`;
 }
 
 /**
- * The request again, with the token. `new Request(...rebuild(...))` is what goes out.
+ * The request again, with the token, or with the news that there is none. `new Request(...rebuild(...))` is what goes out.
  *
  * A GET navigation is built from its address instead of the object: Chromium answers a copy of a navigation from its
  * own early, anonymous request (w3c/ServiceWorker#1756) where the route set at installation is not supported. Its
  * redirect mode is `manual`: the next hop comes back to the worker and is judged anew.
  */
-export function rebuild<T extends Asked>(request: T, origin: string, { token, failed }: Carry): Rebuilt<T> {
-  const { url, method, mode, cache, redirect, referrer, referrerPolicy, signal } = request;
+export function rebuild<T extends Asked>(request: T, origin: string, token: string): Rebuilt<T> {
+  const { url, method, mode, cache, redirect, referrer, referrerPolicy } = request;
   const headers = new Headers(request.headers);
   if (token) headers.set("authorization", `Bearer ${token}`);
-  if (failed || mode !== "cors") headers.set("x-gateway-fetch", describe(request, origin, failed));
+  if (mode !== "cors" || !token) headers.set("x-gateway-fetch", describe(request, origin, token));
   return [
     mode === "navigate" && isSafe(method) ? url : request,
     {
@@ -109,7 +106,6 @@ export function rebuild<T extends Asked>(request: T, origin: string, { token, fa
       redirect,
       referrer: isOurs(referrer, origin) ? referrer : "",
       referrerPolicy,
-      signal,
     },
   ];
 }

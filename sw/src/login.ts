@@ -10,15 +10,18 @@ import {
   type Auth,
   connectAuthEmulator,
   createUserWithEmailAndPassword,
+  EmailAuthProvider,
   indexedDBLocalPersistence,
   initializeAuth,
+  reauthenticateWithCredential,
   sendPasswordResetEmail,
   signInWithEmailAndPassword,
   signOut,
 } from "@firebase/auth";
 import { forgetDepartures } from "./page/bounce";
-import { type PageConfig, readConfig } from "./page/config";
+import { type PageConfig, type Reason, readConfig } from "./page/config";
 import { takeControl, tellWorker } from "./page/control";
+import { endAtGateway, setCookie } from "./page/cookie";
 import { arrive } from "./page/flow";
 import * as view from "./page/view";
 import { wordsFor } from "./page/words";
@@ -28,15 +31,14 @@ const config: PageConfig = readConfig(document);
 const page = document.documentElement;
 page.dataset.site = config.title;
 
-/** The default app's name: the worker looks for its user under it. */
-const APP_NAME = "[DEFAULT]";
-const KEY = userKey(config.apiKey, APP_NAME);
+/** Where the worker looks for the user. */
+const KEY = userKey(config.apiKey, config.appName);
 /** Milliseconds that a sign-out may take: the SDK first finishes what it is waiting for. */
 const SIGN_OUT_DEADLINE_MS = 20_000;
 
 function connect(): Auth {
-  const { apiKey, authDomain, projectId, emulatorUrl } = config;
-  const auth = initializeAuth(initializeApp({ apiKey, authDomain, projectId }), {
+  const { apiKey, appName, authDomain, projectId, emulatorUrl } = config;
+  const auth = initializeAuth(initializeApp({ apiKey, authDomain, projectId }, appName), {
     persistence: indexedDBLocalPersistence,
   });
   if (emulatorUrl) connectAuthEmulator(auth, emulatorUrl, { disableWarnings: true });
@@ -46,8 +48,10 @@ function connect(): Auth {
 
 /** Resolves after the record is gone and the worker has forgotten it. */
 async function endSession(auth: Auth): Promise<void> {
+  const token = (await readUser(KEY).catch(() => undefined))?.stsTokenManager.accessToken;
   await signOut(auth);
   if ("serviceWorker" in navigator) await tellWorker(navigator.serviceWorker, KEY);
+  await endAtGateway(config, token);
 }
 
 const leave = (): void => location.replace(config.rd || config.homeUrl);
@@ -75,7 +79,7 @@ async function obstacle(): Promise<[title: string, advice: string] | undefined> 
       "Sessions need an https address, or http on localhost. Ask whoever runs this site.",
     ];
   }
-  if (!("serviceWorker" in navigator)) {
+  if (!("serviceWorker" in navigator) && !config.cookie) {
     return [
       "Your browser cannot keep a session here.",
       "This site needs service workers. Leave private browsing, or use a current browser.",
@@ -160,18 +164,30 @@ async function login(): Promise<void> {
   view.showWaiting();
   const problem = await obstacle();
   if (problem) return view.showMessage(...problem, [again]);
-  const worker = takeControl(navigator.serviceWorker, config.workerUrl);
-  // Looked at where it matters; until then a failure is not "unhandled".
-  worker.catch(() => {});
   const auth = connect();
+  const control = config.workerUrl
+    ? takeControl(navigator.serviceWorker, config.workerUrl)
+    : Promise.reject(new Error("this site has no service worker"));
+  // Looked at where it matters; until then a failure is not "unhandled".
+  control.catch(() => {});
+  let hasCookie = false;
+  const renewCookie = async (): Promise<void> => {
+    hasCookie = !!auth.currentUser && (await setCookie(config, auth.currentUser.getIdToken()));
+  };
+  /** Resolves when something will carry the session: the worker, or else the cookie. */
+  const carrier = (): Promise<void> =>
+    control.catch((error) => {
+      if (!hasCookie) throw error;
+    });
   connectSwitches();
   connectDemo();
   if (!config.passwordReset) document.getElementById("forgot")?.remove();
 
   const enter = async (): Promise<void> => {
     forgetDepartures(sessionStorage);
+    await renewCookie();
     try {
-      await worker;
+      await carrier();
     } catch {
       return noWorker();
     }
@@ -179,6 +195,11 @@ async function login(): Promise<void> {
   };
   onSubmit("signin-form", async (_form, email, password) => {
     await signInWithEmailAndPassword(auth, email, password);
+    await enter();
+  });
+  onSubmit("again-form", async (_form, email, password) => {
+    if (!auth.currentUser) throw { code: "auth/null-user" };
+    await reauthenticateWithCredential(auth.currentUser, EmailAuthProvider.credential(email, password));
     await enter();
   });
   onSubmit("signup-form", async (_form, email, password) => {
@@ -199,6 +220,8 @@ async function login(): Promise<void> {
   });
 
   await auth.authStateReady();
+  // Before anything is asked: a cookie of whoever was here before would contradict this user.
+  await renewCookie();
   const [entry] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
   const step = await arrive({
     config,
@@ -206,7 +229,7 @@ async function login(): Promise<void> {
     storage: sessionStorage,
     reloaded: entry?.type === "reload",
     signOut: () => endSession(auth),
-    worker,
+    carrier,
     now: Date.now,
   });
   switch (step.kind) {
@@ -218,6 +241,8 @@ async function login(): Promise<void> {
       return view.showMessage(step.because.title, step.because.advice, [again, leaveAccount]);
     case "circling":
       return view.showMessage(step.because.title, step.because.advice, [again, leaveAccount]);
+    case "prove":
+      return prove(auth, step.because);
     case "form":
       if (!config.providers.includes("password")) {
         return view.showMessage(
@@ -229,6 +254,21 @@ async function login(): Promise<void> {
       view.show("signin");
       if (step.because) view.showNotice(step.because.title, step.because.advice, "problem");
   }
+}
+
+/** Asks for the password of whoever is signed in; says what to do where a password is not what is missing. */
+function prove(auth: Auth, { title, advice }: Reason): void {
+  const user = auth.currentUser;
+  const hasPassword = user?.providerData.some(({ providerId }) => providerId === EmailAuthProvider.PROVIDER_ID);
+  const input = document.querySelector<HTMLInputElement>('#again-form input[name="email"]');
+  if (config.reason === "step_up_auth_age" && user?.email && hasPassword && input) {
+    input.value = user.email;
+    view.show("again");
+    view.showNotice(title, advice, "note");
+    return;
+  }
+  const what = config.reason === "step_up_auth_age" ? "Sign out and in again to open this page." : advice;
+  view.showMessage(title, what, [{ label: "Start page", run: () => location.assign(config.homeUrl) }, leaveAccount]);
 }
 
 /** Sends the link. Says the same whether or not there is such an account (e-mail enumeration protection). */
@@ -253,7 +293,8 @@ async function logout(): Promise<void> {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error("sign-out takes too long")), SIGN_OUT_DEADLINE_MS);
     });
-    await Promise.race([auth.authStateReady().then(() => endSession(auth)), late]);
+    const done = auth.authStateReady().then(() => endSession(auth));
+    await Promise.race([done, late]);
     clearTimeout(timer);
     forgetDepartures(sessionStorage);
   } catch {

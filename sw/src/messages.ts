@@ -20,9 +20,12 @@ export interface SdkMessage {
   readonly data: { readonly key?: string };
 }
 
-/** To every page: the user has signed out; the session could not be renewed and will not be tried again. */
+/**
+ * To every page: somebody has signed in, or the token is a new one; the user has signed out; the session could not be
+ * renewed and will not be tried again.
+ */
 export interface ToPage {
-  readonly type: "signed-out" | "token-failed";
+  readonly type: "signed-in" | "signed-out" | "token-failed";
 }
 
 const UNDERSTOOD = ["ping", "keyChanged", "claim"];
@@ -31,18 +34,18 @@ const UNDERSTOOD = ["ping", "keyChanged", "claim"];
 export async function receive(
   message: Partial<Claim & SdkMessage> | undefined,
   port: Pick<MessagePort, "postMessage"> | undefined,
-  key: string,
-  session: Session,
-  claim: () => Promise<void>,
-  tell: (message: ToPage) => void,
+  sessions: readonly Pick<Session, "key" | "changed">[],
+  claim: () => Promise<unknown>,
 ): Promise<void> {
   const { type, eventType = type, eventId, data } = message ?? {};
   if (!eventType || !UNDERSTOOD.includes(eventType)) return;
   const reply = (status: string, response?: unknown) => port?.postMessage({ status, eventId, eventType, response });
   reply("ack");
-  if (eventType === "claim") await claim();
-  if (eventType === "keyChanged") session.forget();
-  // The list says what we understand; the SDK then grants us its longer wait.
-  reply("done", [{ fulfilled: true, value: UNDERSTOOD }]);
-  if (data?.key === key && !(await session.exists())) tell({ type: "signed-out" });
+  try {
+    if (eventType === "claim") await claim();
+    await sessions.find(({ key }) => key === data?.key)?.changed();
+  } finally {
+    // The list says what we understand; the SDK then grants us its longer wait.
+    reply("done", [{ fulfilled: true, value: UNDERSTOOD }]);
+  }
 }

@@ -24,6 +24,8 @@ export interface Tokens {
 /** What we read of the SDK's user record. It has more members, all of which survive `replaceTokens`. */
 export interface StoredUser {
   uid: string;
+  /** Identity Platform tenant; absent or null for users of the project itself. */
+  tenantId?: string | null;
   stsTokenManager: Tokens;
 }
 
@@ -83,21 +85,28 @@ const access = <T>(
     throw error;
   });
 
-/** The stored user, or undefined when nobody is signed in or the record is not what we know. Rejects when IndexedDB fails. */
-export const readUser = (key: string): Promise<StoredUser | undefined> =>
+/**
+ * The stored user, or undefined when nobody is signed in, the record is not what we know, or the user is of none of the
+ * `tenants`. Rejects when IndexedDB fails.
+ */
+export const readUser = (key: string, tenants?: readonly string[]): Promise<StoredUser | undefined> =>
   access("readonly", key, (record) => {
     const user = record?.value;
-    return user?.stsTokenManager?.accessToken ? user : undefined;
+    return user?.stsTokenManager?.accessToken && (!tenants || tenants.includes(`${user.tenantId}`)) ? user : undefined;
   });
 
 /**
- * Writes renewed tokens back, only where the session they were renewed from still stands: a sign-out, or a sign-in in
- * another tab, is never undone. Resolves with whether it wrote.
+ * Writes renewed tokens back, only where the session whose refresh token was `of` still stands: a sign-out, or a sign-in
+ * in another tab, is never undone. No two users share a refresh token.
  */
-export const replaceTokens = (key: string, was: StoredUser, tokens: Tokens): Promise<boolean> =>
+export const replaceTokens = (key: string, of: string, tokens: Tokens): Promise<void> =>
   access("readwrite", key, (record, store) => {
     const user = record?.value;
-    if (user?.uid !== was.uid || user.stsTokenManager?.refreshToken !== was.stsTokenManager.refreshToken) return false;
-    store.put({ ...record, value: { ...user, stsTokenManager: tokens } });
-    return true;
+    if (user?.stsTokenManager?.refreshToken === of) {
+      store.put({ ...record, value: { ...user, stsTokenManager: tokens } });
+    }
   });
+
+/** Removes the record, as the SDK does when it signs out; pages with the SDK notice within a second. */
+export const deleteUser = (key: string): Promise<void> =>
+  access("readwrite", key, (_, store) => void store.delete(key));

@@ -1,21 +1,15 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { receive } from "../src/messages";
-import { port } from "./support";
+import { KEY, port } from "./support";
 
-const KEY = "firebase:authUser:key:[DEFAULT]";
-
-const session = { forget: vi.fn(), exists: vi.fn(async () => true), carry: vi.fn() };
+const session = { key: KEY, changed: vi.fn(async () => {}) };
+const other = { key: "firebase:authUser:key:other", changed: vi.fn(async () => {}) };
 const claim = vi.fn(async () => {});
-const tell = vi.fn();
 const say = (message: unknown, to = port()) =>
-  receive(message as never, to, KEY, session, claim, tell).then(() =>
-    to.postMessage.mock.calls.map(([reply]) => reply),
-  );
+  receive(message as never, to, [other, session], claim).then(() => to.postMessage.mock.calls.map(([reply]) => reply));
 
 beforeEach(() => {
   vi.resetAllMocks();
-  session.exists.mockResolvedValue(true);
-  claim.mockResolvedValue(undefined);
 });
 
 describe("the SDK's messages: the worker", () => {
@@ -29,31 +23,35 @@ describe("the SDK's messages: the worker", () => {
         response: [{ fulfilled: true, value: expect.arrayContaining(["keyChanged"]) }],
       },
     ]);
-    expect(session.forget).not.toHaveBeenCalled();
+    expect(session.changed).not.toHaveBeenCalled();
   });
 
-  it("has forgotten the session before it says that it is done", async () => {
+  it("has dealt with the change before it says that it is done", async () => {
     const to = port();
     const heard: string[] = [];
-    session.forget.mockImplementation(() => heard.push("forget"));
+    session.changed.mockImplementation(async () => {
+      heard.push("begins");
+      await Promise.resolve();
+      heard.push("ends");
+    });
     to.postMessage.mockImplementation((reply) => heard.push((reply as { status: string }).status));
     await say({ eventType: "keyChanged", eventId: "8", data: { key: KEY } }, to);
-    expect(heard).toEqual(["ack", "forget", "done"]);
+    expect(heard).toEqual(["ack", "begins", "ends", "done"]);
   });
 
-  it("tells every page of a sign-out", async () => {
-    session.exists.mockResolvedValue(false);
-    await say({ eventType: "keyChanged", eventId: "9", data: { key: KEY } });
-    expect(tell).toHaveBeenCalledExactlyOnceWith({ type: "signed-out" });
+  it("is done even when the record cannot be read, so that the page need not wait", async () => {
+    session.changed.mockRejectedValue(new Error("IndexedDB"));
+    const to = port();
+    await expect(say({ eventType: "keyChanged", eventId: "8", data: { key: KEY } }, to)).rejects.toThrow();
+    expect(to.postMessage).toHaveBeenLastCalledWith(expect.objectContaining({ status: "done" }));
   });
 
-  it.each([
-    ["a sign-in", KEY, true],
-    ["another record's removal", "firebase:redirectUser:key:[DEFAULT]", false],
-  ])("tells nobody of %s", async (_, key, exists) => {
-    session.exists.mockResolvedValue(exists);
-    await say({ eventType: "keyChanged", eventId: "9", data: { key } });
-    expect(tell).not.toHaveBeenCalled();
+  it("deals with the session whose record it is, and with no other", async () => {
+    await say({ eventType: "keyChanged", eventId: "9", data: { key: other.key } });
+    expect(other.changed).toHaveBeenCalledOnce();
+    expect(session.changed).not.toHaveBeenCalled();
+    await say({ eventType: "keyChanged", eventId: "9", data: { key: "firebase:redirectUser:key:[DEFAULT]" } });
+    expect(session.changed).not.toHaveBeenCalled();
   });
 });
 
@@ -68,7 +66,7 @@ describe("our pages' messages: the worker", () => {
   });
 
   it("claims without a port as well", async () => {
-    await receive({ type: "claim" }, undefined, KEY, session, claim, tell);
+    await receive({ type: "claim" }, undefined, [session], claim);
     expect(claim).toHaveBeenCalledOnce();
   });
 });
@@ -78,6 +76,6 @@ it.each([[undefined], [null], ["claim"], [42], [{}], [{ type: "SKIP_WAITING" }],
   async (message) => {
     expect(await say(message)).toEqual([]);
     expect(claim).not.toHaveBeenCalled();
-    expect(session.forget).not.toHaveBeenCalled();
+    expect(session.changed).not.toHaveBeenCalled();
   },
 );

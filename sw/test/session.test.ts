@@ -1,15 +1,15 @@
 import { IDBFactory } from "fake-indexeddb";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Session } from "../src/session";
-import { renewed, storedUser } from "./support";
+import { fakeLocks, KEY, later, renewed, storedUser, write } from "./support";
 
-const KEY = "firebase:authUser:key:[DEFAULT]";
 const DATABASE = "firebaseLocalStorageDb";
-const STORE = "firebaseLocalStorage";
+const APP = { key: KEY, tokenUrl: "https://token.example/v1/token?key=key" };
 const LONG = 3_600_000;
 
 let fetched: ReturnType<typeof vi.fn<typeof fetch>>;
-let refused: ReturnType<typeof vi.fn<() => undefined>>;
+let refused: ReturnType<typeof vi.fn<() => void>>;
+let changed: ReturnType<typeof vi.fn<(token: string) => Promise<unknown>>>;
 let session: Session;
 let store: typeof import("../src/store");
 let rules: typeof import("../src/session");
@@ -17,78 +17,60 @@ let extended: Promise<unknown>[];
 
 const extend = (work: Promise<unknown>) => void extended.push(work);
 
-/** Writes like the SDK does, from another page. */
-async function write(value: unknown, key = KEY): Promise<void> {
-  const database = await new Promise<IDBDatabase>((resolve) => {
-    const opening = indexedDB.open(DATABASE, 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { keyPath: "fbase_key" });
-    opening.onsuccess = () => resolve(opening.result);
-  });
-  const transaction = database.transaction(STORE, "readwrite");
-  if (value === undefined) transaction.objectStore(STORE).delete(key);
-  else transaction.objectStore(STORE).put({ fbase_key: key, value });
-  await new Promise<void>((resolve) => {
-    transaction.oncomplete = () => resolve();
-  });
-  database.close();
-}
-
-/** A moment passes for the clock, not for the test. */
-function later(milliseconds: number): void {
-  const now = Date.now() + milliseconds;
-  vi.spyOn(Date, "now").mockImplementation(() => now);
-}
-
 beforeEach(async () => {
   vi.resetModules();
   vi.stubGlobal("indexedDB", new IDBFactory());
   fetched = vi.fn<typeof fetch>();
   vi.stubGlobal("fetch", fetched);
-  refused = vi.fn<() => undefined>();
+  vi.stubGlobal("navigator", { locks: fakeLocks() });
+  refused = vi.fn<() => void>();
+  changed = vi.fn(async (_token: string) => {});
   extended = [];
   store = await import("../src/store");
   rules = await import("../src/session");
-  session = rules.createSession({ key: KEY, tokenUrl: "https://token.example/v1/token?key=key", onRefused: refused });
+  session = rules.createSession(APP, changed, refused);
 });
 
 describe("a stored session: the worker", () => {
   it("carries nothing when nobody is signed in, and asks no one", async () => {
-    expect(await session.carry(true, extend)).toEqual({});
+    expect(await session.carry(true, extend)).toBeUndefined();
     expect(fetched).not.toHaveBeenCalled();
   });
 
   it("creates the database as the SDK would, so that the SDK finds its store", async () => {
     await session.carry(true, extend);
     await write(storedUser(LONG));
-    expect(await session.carry(true, extend)).toEqual({ token: "stored-token" });
+    expect(await session.carry(true, extend)).toEqual("stored-token");
   });
 
   it("carries a good token without any network", async () => {
     await write(storedUser(LONG));
-    expect(await session.carry(true, extend)).toEqual({ token: "stored-token" });
+    expect(await session.carry(true, extend)).toEqual("stored-token");
     expect(fetched).not.toHaveBeenCalled();
   });
 
   it("never remembers that nobody is signed in", async () => {
-    expect(await session.carry(false, extend)).toEqual({});
+    expect(await session.carry(false, extend)).toBeUndefined();
     await write(storedUser(LONG));
-    expect(await session.carry(false, extend)).toEqual({ token: "stored-token" });
+    expect(await session.carry(false, extend)).toEqual("stored-token");
   });
 
   it("keeps to its own app's user", async () => {
     await write(storedUser(LONG), "firebase:authUser:key:another");
-    expect(await session.carry(true, extend)).toEqual({});
+    expect(await session.carry(true, extend)).toBeUndefined();
   });
 
   it("takes a record of an unknown shape for nobody", async () => {
     await write({ uid: "ada", tokens: "elsewhere" });
-    expect(await session.carry(true, extend)).toEqual({});
+    expect(await session.carry(true, extend)).toBeUndefined();
   });
 
-  it("knows whether somebody is signed in", async () => {
-    expect(await session.exists()).toBe(false);
+  it("keeps to the tenants that it is told of", async () => {
+    const tenant = rules.createSession({ ...APP, tenants: ["acme"] }, changed, refused);
     await write(storedUser(LONG));
-    expect(await session.exists()).toBe(true);
+    expect(await tenant.carry(true, extend)).toBeUndefined();
+    await write(storedUser(LONG, { tenantId: "acme" }));
+    expect(await tenant.carry(true, extend)).toBe("stored-token");
   });
 });
 
@@ -100,18 +82,18 @@ describe("a sign-out: the worker", () => {
   });
 
   it("sees it at once after it was told", async () => {
-    session.forget();
-    expect(await session.carry(false, extend)).toEqual({});
+    session.changed();
+    expect(await session.carry(false, extend)).toBeUndefined();
   });
 
   it("sees it at once on a navigation", async () => {
-    expect(await session.carry(true, extend)).toEqual({});
+    expect(await session.carry(true, extend)).toBeUndefined();
   });
 
   it("sees it after a quarter of a second when nobody told it", async () => {
-    expect(await session.carry(false, extend)).toEqual({ token: "stored-token" });
+    expect(await session.carry(false, extend)).toEqual("stored-token");
     later(rules.LOOK_AGAIN_MS);
-    expect(await session.carry(false, extend)).toEqual({});
+    expect(await session.carry(false, extend)).toBeUndefined();
   });
 });
 
@@ -125,12 +107,13 @@ it("does not use what it read before a sign-out for a request that waited across
   vi.doMock("../src/store", () => ({ readUser, replaceTokens: vi.fn() }));
   const { createSession } = await import("../src/session");
   vi.doUnmock("../src/store");
-  const slowSession = createSession({ key: KEY, tokenUrl: "https://token.example/", onRefused: refused });
+  const slowSession = createSession(APP, changed, refused);
   const waiting = slowSession.carry(true, extend);
-  slowSession.forget();
+  const told = slowSession.changed();
   answer(storedUser(LONG));
-  expect(await waiting).toEqual({});
-  expect(readUser).toHaveBeenCalledTimes(2);
+  await told;
+  expect(await waiting).toBeUndefined();
+  expect(readUser).toHaveBeenCalledTimes(3);
 });
 
 describe("an expired token: the worker", () => {
@@ -139,7 +122,7 @@ describe("an expired token: the worker", () => {
   it("renews it with one call for any number of requests", async () => {
     fetched.mockImplementation(async () => renewed("new-token"));
     const carried = await Promise.all(Array.from({ length: 50 }, () => session.carry(false, extend)));
-    expect(carried).toEqual(Array.from({ length: 50 }, () => ({ token: "new-token" })));
+    expect(carried).toEqual(Array.from({ length: 50 }, () => "new-token"));
     expect(fetched).toHaveBeenCalledTimes(1);
     const [url, init] = fetched.mock.calls[0] ?? [];
     expect(url).toBe("https://token.example/v1/token?key=key");
@@ -159,8 +142,8 @@ describe("an expired token: the worker", () => {
   it("uses the new one from then on", async () => {
     fetched.mockResolvedValue(renewed("new-token"));
     await session.carry(false, extend);
-    expect(await session.carry(false, extend)).toEqual({ token: "new-token" });
-    expect(await session.carry(true, extend)).toEqual({ token: "new-token" });
+    expect(await session.carry(false, extend)).toEqual("new-token");
+    expect(await session.carry(true, extend)).toEqual("new-token");
     expect(fetched).toHaveBeenCalledTimes(1);
   });
 
@@ -169,7 +152,7 @@ describe("an expired token: the worker", () => {
       await write(undefined);
       return renewed("new-token");
     });
-    expect(await session.carry(false, extend)).toEqual({});
+    expect(await session.carry(false, extend)).toBeUndefined();
     expect(await store.readUser(KEY)).toBeUndefined();
   });
 
@@ -178,17 +161,17 @@ describe("an expired token: the worker", () => {
       await write(storedUser(LONG, { token: "fresh-sign-in", refresh: "refresh-9" }));
       return renewed("new-token");
     });
-    expect(await session.carry(false, extend)).toEqual({ token: "fresh-sign-in" });
+    expect(await session.carry(false, extend)).toEqual("fresh-sign-in");
     expect((await store.readUser(KEY))?.stsTokenManager.refreshToken).toBe("refresh-9");
   });
 
   it("judges anew when it was told of a change while it waited", async () => {
     fetched.mockImplementation(async () => {
       await write(storedUser(LONG, { uid: "bob", token: "bobs", refresh: "refresh-b" }));
-      session.forget();
+      session.changed();
       return renewed("new-token");
     });
-    expect(await session.carry(false, extend)).toEqual({ token: "bobs" });
+    expect(await session.carry(false, extend)).toEqual("bobs");
   });
 
   it.each([
@@ -200,20 +183,20 @@ describe("an expired token: the worker", () => {
   ])("goes on without and says so when the service %s, and asks again only after a pause", async (_, answer) => {
     fetched.mockImplementation(answer);
     const carried = await Promise.all(Array.from({ length: 50 }, () => session.carry(false, extend)));
-    expect(new Set(carried.map((carry) => JSON.stringify(carry)))).toEqual(new Set(['{"failed":true}']));
+    expect(new Set(carried)).toEqual(new Set([""]));
     await session.carry(false, extend);
     expect(fetched).toHaveBeenCalledTimes(1);
     expect(refused).not.toHaveBeenCalled();
     later(rules.BACK_OFF_MS + 1);
     fetched.mockResolvedValue(renewed("new-token"));
-    expect(await session.carry(false, extend)).toEqual({ token: "new-token" });
+    expect(await session.carry(false, extend)).toEqual("new-token");
   });
 
   it("stops for good when the service says no, tells once, and keeps the record", async () => {
     fetched.mockImplementation(async () => Response.json({ error: { message: "TOKEN_EXPIRED" } }, { status: 400 }));
-    expect(await session.carry(false, extend)).toEqual({ failed: true });
+    expect(await session.carry(false, extend)).toBe("");
     later(LONG);
-    expect(await session.carry(false, extend)).toEqual({ failed: true });
+    expect(await session.carry(false, extend)).toBe("");
     expect(fetched).toHaveBeenCalledTimes(1);
     expect(refused).toHaveBeenCalledTimes(1);
     expect(await store.readUser(KEY)).toBeDefined();
@@ -224,7 +207,74 @@ describe("an expired token: the worker", () => {
     await session.carry(false, extend);
     await write(storedUser(-1, { refresh: "refresh-2" }));
     fetched.mockResolvedValueOnce(renewed("new-token", "refresh-2"));
-    expect(await session.carry(true, extend)).toEqual({ token: "new-token" });
+    expect(await session.carry(true, extend)).toEqual("new-token");
+  });
+});
+
+describe("an expired token and several workers: the worker", () => {
+  /** A worker of another scope, or the next version of this one: the same storage and the same locks. */
+  const another = async () => {
+    vi.resetModules();
+    return (await import("../src/session")).createSession(APP, changed, refused);
+  };
+
+  it("asks once for all of them", async () => {
+    await write(storedUser(-1));
+    fetched.mockImplementation(async () => renewed("new-token"));
+    const workers = [session, await another(), await another()];
+    expect(await Promise.all(workers.map((worker) => worker.carry(false, extend)))).toEqual(
+      workers.map(() => "new-token"),
+    );
+    expect(fetched).toHaveBeenCalledTimes(1);
+  });
+
+  it("tries again when its turn was taken away", async () => {
+    const locks = { request: vi.fn(async () => Promise.reject(new DOMException("stolen", "AbortError"))) };
+    vi.stubGlobal("navigator", { locks });
+    await write(storedUser(-1));
+    await expect(session.carry(false, extend)).rejects.toThrow("stolen");
+    vi.stubGlobal("navigator", { locks: fakeLocks() });
+    later(2 * rules.RENEW_DEADLINE_MS + 1);
+    fetched.mockResolvedValue(renewed("new-token"));
+    expect(await session.carry(false, extend)).toBe("new-token");
+  });
+
+  it("asks without waiting for the others where there are no locks", async () => {
+    vi.stubGlobal("navigator", {});
+    await write(storedUser(-1));
+    fetched.mockResolvedValue(renewed("new-token"));
+    expect(await session.carry(false, extend)).toBe("new-token");
+  });
+});
+
+describe("news for pages and cookie: the worker", () => {
+  it("tells of a token that is new, once, and of the sign-out", async () => {
+    await session.carry(true, extend);
+    await write(storedUser(LONG));
+    await session.changed();
+    await session.changed();
+    await write(undefined);
+    await session.carry(true, extend);
+    expect(changed.mock.calls).toEqual([["stored-token"], [""]]);
+  });
+
+  it("tells of what it finds when it has just started and is told of a change", async () => {
+    await session.changed();
+    expect(changed.mock.calls).toEqual([[""]]);
+  });
+
+  it("tells nothing of what it finds by itself at its start", async () => {
+    await write(storedUser(LONG));
+    await session.carry(true, extend);
+    expect(changed).not.toHaveBeenCalled();
+  });
+
+  it("tells of a renewed token", async () => {
+    await write(storedUser(rules.RENEW_AHEAD_MS - 1000));
+    fetched.mockResolvedValue(renewed("new-token"));
+    await session.carry(false, extend);
+    await extended[0];
+    expect(changed.mock.calls).toEqual([["new-token"]]);
   });
 });
 
@@ -232,22 +282,22 @@ describe("a token that expires soon: the worker", () => {
   it("sends it and renews in the background", async () => {
     await write(storedUser(rules.RENEW_AHEAD_MS - 1000));
     fetched.mockResolvedValue(renewed("new-token"));
-    expect(await session.carry(false, extend)).toEqual({ token: "stored-token" });
+    expect(await session.carry(false, extend)).toEqual("stored-token");
     expect(extended).toHaveLength(1);
     await extended[0];
-    expect(await session.carry(false, extend)).toEqual({ token: "new-token" });
+    expect(await session.carry(false, extend)).toEqual("new-token");
   });
 
   it("waits for the new one when it might expire on the way", async () => {
     await write(storedUser(rules.IN_FLIGHT_MS - 1000));
     fetched.mockResolvedValue(renewed("new-token"));
-    expect(await session.carry(false, extend)).toEqual({ token: "new-token" });
+    expect(await session.carry(false, extend)).toEqual("new-token");
   });
 
   it("sends it while it is valid when the service does not answer", async () => {
     await write(storedUser(rules.IN_FLIGHT_MS - 1000));
     fetched.mockRejectedValue(new TypeError("failed"));
-    expect(await session.carry(false, extend)).toEqual({ token: "stored-token" });
+    expect(await session.carry(false, extend)).toEqual("stored-token");
   });
 });
 
@@ -264,7 +314,7 @@ describe("IndexedDB out of order: the worker", () => {
     vi.useRealTimers();
     open.mockRestore();
     await write(storedUser(LONG));
-    expect(await session.carry(true, extend)).toEqual({ token: "stored-token" });
+    expect(await session.carry(true, extend)).toEqual("stored-token");
   });
 
   it("rejects when it may not be used", async () => {
@@ -282,6 +332,6 @@ describe("IndexedDB out of order: the worker", () => {
       deleting.onsuccess = () => resolve();
       deleting.onblocked = () => reject(new Error("blocked"));
     });
-    expect(await session.carry(true, extend)).toEqual({});
+    expect(await session.carry(true, extend)).toBeUndefined();
   });
 });

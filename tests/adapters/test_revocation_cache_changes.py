@@ -15,7 +15,7 @@ from tests.support.clock import NOW, FakeClock
 STALENESS = revocation_cache.DEFAULT_MAX_STALENESS
 WINDOW = revocation_cache.DEFAULT_OUTAGE_WINDOW
 
-ADA, BOB = person("ada"), person("bob")
+ADA, BOB, EVE = person("ada"), person("bob"), person("eve")
 REVOKED = AccountRecord(disabled=False, valid_since=int(NOW))
 
 
@@ -128,15 +128,19 @@ async def test_older_answer_does_not_undo_a_revocation_of_a_new_user(
     assert (await asking).valid_since == int(clock.now())
 
 
-async def test_service_has_the_last_word_when_asked_afterwards(
+async def test_answer_that_is_behind_does_not_undo_a_revocation(
     cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
 ) -> None:
-    """believes what the service says to a question asked after the revocation."""
+    """keeps its own revocation even when a later answer of the service does not know of it."""
     await cache.standing(ADA)
     await cache.revoke_now(ADA, clock.now())
+    revoked_at = int(clock.now())
     directory.users["ada"] = AccountRecord(disabled=False, valid_since=7)
     clock.advance(STALENESS + 1)
-    assert (await cache.standing(ADA)).valid_since == 7
+    assert (await cache.standing(ADA)).valid_since == revoked_at
+    directory.users["ada"] = AccountRecord(disabled=False, valid_since=revoked_at + 9)
+    clock.advance(STALENESS + 1)
+    assert (await cache.standing(ADA)).valid_since == revoked_at + 9
 
 
 async def test_revocation_of_a_user_nobody_saw_asks_on_the_next_request(
@@ -145,8 +149,102 @@ async def test_revocation_of_a_user_nobody_saw_asks_on_the_next_request(
     """revokes users it never saw, and hears of it from the service when they come."""
     await cache.revoke_now(BOB)
     assert directory.revoked == [BOB]
-    assert cache.status().users == 0
+    assert cache.peek(BOB) is None
     assert (await cache.standing(BOB)).valid_since == int(clock.now())
+    assert directory.batches == [("bob",)]
+
+
+async def test_revocation_of_a_user_nobody_saw_is_known_through_an_outage(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """remembers whom it revoked without ever having seen them, so that no route setting lets them in meanwhile."""
+    await cache.start()
+    await cache.revoke_now(BOB)
+    revoked_at = int(clock.now())
+    directory.down = True
+    clock.advance(STALENESS)
+    with pytest.raises(RevocationUnavailable):
+        await cache.standing(BOB)
+    known = cache.last_known(BOB)
+    assert known is not None
+    assert known.valid_since == revoked_at
+    assert cache.staleness() == 0.0
+    directory.down = False
+    await clock.run_for(3)
+    assert (await cache.standing(BOB)).valid_since == revoked_at
+
+
+# ---- bad news --------------------------------------------------------------------------------------------------------
+
+
+async def test_bad_news_is_kept_while_a_token_from_before_can_be_alive(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """remembers who was disabled, deleted or revoked for as long as their last token can live, and others shorter."""
+    await cache.start()
+    directory.users["ada"] = AccountRecord(disabled=True, valid_since=0)
+    directory.users["eve"] = AccountRecord(disabled=False, valid_since=int(clock.now()))
+    directory.users["old"] = AccountRecord(disabled=False, valid_since=int(clock.now() - revocation_cache.TOKEN_LIFE))
+    gone, old = person("gone"), person("old")
+    everybody = (ADA, BOB, EVE, gone, old)
+    for one in everybody:
+        await cache.standing(one)
+    await clock.run_for(STALENESS + WINDOW + 2)
+    assert [cache.last_known(one) is not None for one in everybody] == [True, False, True, True, False]
+    assert [cache.peek(one) for one in everybody] == [None] * len(everybody)
+    await clock.run_for(revocation_cache.TOKEN_LIFE - 4)
+    assert cache.status().users == 3
+    await clock.run_for(5)
+    assert cache.status().users == 0
+    assert len(directory.batches) == len(everybody)
+
+
+async def test_condemned_user_who_comes_back_is_like_any_other(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """asks anew about somebody remembered for bad news, and keeps them fresh when the news is good again."""
+    await cache.start()
+    directory.users["ada"] = AccountRecord(disabled=True, valid_since=0)
+    await cache.standing(ADA)
+    await clock.run_for(STALENESS + WINDOW + 2)
+    directory.users["ada"] = AccountRecord(disabled=False, valid_since=0)
+    assert not (await cache.standing(ADA)).disabled
+    for _ in range(int(revocation_cache.TOKEN_LIFE / 30) + 2):
+        await clock.run_for(30)
+        assert cache.peek(ADA)
+
+
+async def test_bad_news_goes_last_from_a_full_table(directory: CountingDirectory, clock: FakeClock) -> None:
+    """forgets good users before bad ones, and bad ones before it grows."""
+    cache = RevocationCache(directory, clock, max_users=100, sleep=clock.sleep)
+    for number in range(99):
+        await cache.standing(person(f"user-{number}"))
+    await cache.revoke_now(ADA)
+    await cache.standing(person("one-more"))
+    assert cache.last_known(ADA)
+    for number in range(99):
+        await cache.revoke_now(person(f"gone-{number}"))
+    assert cache.status().users == 100
+    assert cache.last_known(ADA)
+    await cache.revoke_now(EVE)
+    assert cache.status().users == 100
+    assert cache.last_known(ADA) is None
+    await cache.close()
+
+
+async def test_status_and_counts_tell_how_much_is_asked_and_for_how_long_in_vain(
+    cache: RevocationCache, directory: CountingDirectory, clock: FakeClock
+) -> None:
+    """counts look-ups, the users in them and failures, and says since when the service is down."""
+    await asyncio.gather(cache.standing(ADA), cache.standing(BOB))
+    assert (cache.look_ups, cache.asked, cache.failures) == (1, 2, 0)
+    assert (cache.status().available, cache.status().down_for) == (True, 0.0)
+    directory.down = True
+    with pytest.raises(RevocationUnavailable):
+        await cache.standing(EVE)
+    clock.advance(7)
+    assert (cache.look_ups, cache.asked, cache.failures) == (2, 3, 1)
+    assert (cache.status().available, cache.status().down_for) == (False, 7.0)
 
 
 async def test_revocation_that_the_service_did_not_confirm_changes_nothing(

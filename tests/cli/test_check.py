@@ -62,8 +62,11 @@ def test_what_does_not_answer_is_named(tmp_path: Path, capsys: pytest.CaptureFix
 def test_offline_looks_at_the_file_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """... shows every value with its origin and asks nobody."""
     path = write(tmp_path)
+    path.write_text(path.read_text() + '[log]\npseudonym_key = "s3cret"\n')
     assert run_check(path, show=True, offline=True) == 0
     printed = capsys.readouterr().out
+    assert "s3cret" not in printed
+    assert '"(set)"' in printed
     assert "$.firebase.project_id" in printed
     assert str(path)[:20] in printed
     assert "default" in printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Url, encode, is_loopback_host
+from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Secret, Url, encode, is_loopback_host
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,25 @@ def test_loopback(host: str, expected: bool) -> None:
     assert is_loopback_host(host) is expected
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.25, "0.25s"), (1, "1s"), (90, "90s"), (900, "15m"), (7200, "2h"), (14 * 86_400, "14d")],
+)
+def test_durations_are_spelled_as_in_the_file(seconds: float, text: str) -> None:
+    """... writes a duration in the largest unit that leaves no rest, so that it reads back as the same."""
+    assert encode(Seconds(seconds)) == text
+    assert Seconds.parse(text) == seconds
+
+
 def test_values_read_back() -> None:
     """... writes a value as text that reads as the same value."""
     assert encode(Seconds(90)) == "90s"
     assert encode(HostPort("h:1")) == "h:1"
+
+
+def test_a_secret_is_never_shown() -> None:
+    """... says of a secret only whether it is set."""
+    secret = Secret.parse("s3cret")
+    assert (secret, repr(secret), encode(secret), encode(Secret())) == ("s3cret", "Secret(…)", "(set)", "")
+    with pytest.raises(ValueError, match=r"\$\{env:NAME\}"):
+        Secret.parse(5)

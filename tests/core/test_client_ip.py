@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from gateway import reasons
-from gateway.core.client_ip import MAX_HOPS, AddressResolver, parse_address, parse_hop
+from gateway.core.client_ip import MAX_HOPS, AddressResolver, ForwardedFields, parse_address, parse_hop
 from gateway.core.context import Headers
 from gateway.errors import RequestError
 
@@ -57,6 +57,8 @@ HOPS = [
     ("192.0.2.1:", None),
     ("192.0.2.1:x", None),
     ("192.0.2.1:123456", None),
+    ("192.0.2.1:65535", "192.0.2.1"),
+    ("[2001:db8::1]]:80", None),
     ("[2001:db8::1", None),
     ("[192.0.2.1]", None),
     ("[2001:db8::1]x", None),
@@ -108,11 +110,20 @@ def test_a_malformed_entry_that_must_be_believed_refuses(chain: str) -> None:
     assert caught.value.reason is reasons.FORWARDED_INVALID
 
 
-def test_an_endless_chain_is_refused() -> None:
-    """... reads a bounded number of entries."""
-    chain = ", ".join(["10.0.0.2"] * (MAX_HOPS + 1))
-    with pytest.raises(RequestError):
-        resolver.client("10.0.0.1", headers(chain))
+@pytest.mark.parametrize(("field", "entry"), [("X-Forwarded-For", "10.0.0.2"), ("Forwarded", "for=10.0.0.2")])
+def test_an_endless_chain_is_refused(field: str, entry: str) -> None:
+    """... reads a bounded number of entries, and says in which field there were more."""
+    longest, endless = (headers(", ".join([entry] * count), name=field.encode()) for count in (MAX_HOPS, MAX_HOPS + 1))
+    assert len(resolver.chain("10.0.0.1", longest)) == MAX_HOPS + 1
+    with pytest.raises(RequestError, match=f"^{field} holds more"):
+        resolver.client("10.0.0.1", endless)
+
+
+@pytest.mark.parametrize(("field", "entry"), [("X-Forwarded-For", "bogus"), ("Forwarded", "for=bogus")])
+def test_the_field_with_the_fault_is_named(field: str, entry: str) -> None:
+    """... tells the operator which field of a trusted proxy is malformed."""
+    with pytest.raises(RequestError, match=f"an entry of {field} from"):
+        resolver.client("10.0.0.1", headers(entry, name=field.encode()))
 
 
 def test_nobody_is_trusted_by_default() -> None:
@@ -134,3 +145,97 @@ def test_nobody_is_trusted_by_default() -> None:
 def test_the_scheme_is_believed_like_the_address(peer: str, values: list[str], expected: str) -> None:
     """... takes X-Forwarded-Proto from a trusted peer only."""
     assert resolver.scheme(peer, headers(*values, name=b"X-Forwarded-Proto"), "http") == expected
+
+
+FORWARDED = [
+    # peer, Forwarded lines, client (None: refused)
+    ("192.0.2.1", ["for=198.51.100.1"], "192.0.2.1"),
+    ("10.0.0.1", ["for=198.51.100.1"], "198.51.100.1"),
+    ("10.0.0.1", ["for=198.51.100.1;proto=https;by=10.0.0.1"], "198.51.100.1"),
+    ("10.0.0.1", ["for=203.0.113.9, for=198.51.100.1, for=10.9.9.9"], "198.51.100.1"),
+    ("10.0.0.1", ["for=203.0.113.9", "for=198.51.100.1"], "198.51.100.1"),
+    ("10.0.0.1", ['for="198.51.100.1:4711"'], "198.51.100.1"),
+    ("10.0.0.1", ['for="198.51.100.1:_port"'], "198.51.100.1"),
+    ("10.0.0.1", ['for="[2001:db8:2::6]"'], "2001:db8:2::6"),
+    ("10.0.0.1", ['for="[2001:db8:2::6]:4711"'], "2001:db8:2::6"),
+    ("10.0.0.1", ['for="[::ffff:198.51.100.1]"'], "198.51.100.1"),
+    ("10.0.0.1", ["nonsense", "for=198.51.100.1"], "198.51.100.1"),
+    ("10.0.0.1", [""], "10.0.0.1"),
+    ("10.0.0.1", ['for="2001:db8:2::6"'], None),
+    ("10.0.0.1", ["for=unknown"], None),
+    ("10.0.0.1", ["for=_hidden"], None),
+    ("10.0.0.1", ["proto=https"], None),
+    ("10.0.0.1", ["for=198.51.100.01"], None),
+    ("10.0.0.1", ['for="198.51.100.1'], None),
+    ("10.0.0.1", ["for=198.51.100.1,"], None),
+    ("10.0.0.1", ['for=", for=198.51.100.1'], None),
+    ("10.0.0.1", ["for=198.51.100.1", "nonsense"], None),
+    ("10.0.0.1", [", ".join(["for=10.0.0.2"] * (MAX_HOPS + 1))], None),
+]
+
+
+@pytest.mark.parametrize(("peer", "lines", "expected"), FORWARDED)
+def test_forwarded_is_walked_the_same_way(peer: str, lines: list[str], expected: str | None) -> None:
+    """... reads RFC 7239's field like the other one, from the right and no further than it must."""
+    fields = headers(*lines, name=b"Forwarded")
+    if expected is None:
+        with pytest.raises(RequestError) as caught:
+            resolver.client(peer, fields)
+        assert caught.value.reason is reasons.FORWARDED_INVALID
+    else:
+        assert resolver.client(peer, fields) == ipaddress.ip_address(expected)
+
+
+BOTH = [
+    # X-Forwarded-For, Forwarded, client by setting: auto, x-forwarded-for, forwarded (None: refused)
+    ("198.51.100.1", "for=198.51.100.1", ("198.51.100.1", "198.51.100.1", "198.51.100.1")),
+    ("203.0.113.9", "for=198.51.100.1", (None, "203.0.113.9", "198.51.100.1")),
+    ("203.0.113.9", "nonsense", (None, "203.0.113.9", None)),
+    ("nonsense", "for=198.51.100.1", (None, None, "198.51.100.1")),
+    (None, "for=198.51.100.1", ("198.51.100.1", "10.0.0.1", "198.51.100.1")),
+    ("203.0.113.9", None, ("203.0.113.9", "203.0.113.9", "10.0.0.1")),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), BOTH)
+def test_two_fields_must_agree(old: str | None, new: str | None, expected: tuple[str | None, ...]) -> None:
+    """... refuses two fields that name different clients, unless the operator says which one is believed."""
+    lines = [(b"X-Forwarded-For", old), (b"Forwarded", new)]
+    fields = Headers(tuple((name, text.encode()) for name, text in lines if text is not None))
+    trusted = [ipaddress.ip_network(block) for block in TRUSTED]
+    for setting, client in zip(ForwardedFields, expected, strict=True):
+        believer = AddressResolver(trusted, setting)
+        if client is None:
+            with pytest.raises(RequestError) as caught:
+                believer.client("10.0.0.1", fields)
+            assert caught.value.reason is reasons.FORWARDED_INVALID
+        else:
+            assert believer.client("10.0.0.1", fields) == ipaddress.ip_address(client)
+
+
+def test_the_chain_is_what_the_walk_passed() -> None:
+    """... tells the believed addresses from the client's to the peer's."""
+    assert [str(hop) for hop in resolver.chain("10.0.0.1", headers("6.6.6.6, 198.51.100.1, 10.2.2.2"))] == [
+        "198.51.100.1",
+        "10.2.2.2",
+        "10.0.0.1",
+    ]
+    assert [str(hop) for hop in resolver.chain("192.0.2.1", headers("198.51.100.1"))] == ["192.0.2.1"]
+    assert resolver.chain("", headers("198.51.100.1")) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ({"Forwarded": "for=1.2.3.4;proto=https"}, "https"),
+        ({"Forwarded": "for=1.2.3.4;proto=https, for=10.0.0.2;proto=http"}, "http"),
+        ({"Forwarded": "for=1.2.3.4"}, "http"),
+        ({"Forwarded": "proto=http"}, "http"),
+        ({"Forwarded": "proto=https;"}, "http"),
+        ({"Forwarded": "proto=https", "X-Forwarded-Proto": "http"}, "http"),
+    ],
+)
+def test_forwarded_tells_the_scheme(lines: dict[str, str], expected: str) -> None:
+    """... takes the scheme from the nearest element of Forwarded when the other field is not there."""
+    fields = Headers(tuple((name.encode(), text.encode()) for name, text in lines.items()))
+    assert resolver.scheme("10.0.0.1", fields, "http") == expected

@@ -148,3 +148,27 @@ def test_any_visible_text_is_read_or_refused(text: str) -> None:
     assert "//" not in target.path
     assert not any(segment in {".", ".."} for segment in target.path.split("/"))
     assert "\\" not in target.path
+
+
+@pytest.mark.parametrize("raw", ["/a/..;x;y/b", "/a/.;;/b", "/a/%252e%252e;x;y/b", "/a/%252e/b", "/a/%252e;x/b"])
+def test_parameters_hide_no_dot_segment(raw: str) -> None:
+    """... sees a dot segment behind any number of parameters and behind a second encoding."""
+    with pytest.raises(RequestError) as caught:
+        parse_target(raw)
+    assert caught.value.reason is reasons.TARGET_AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("raw", "readings"),
+    [
+        ("/A;x", {"/A", "/a;x", "/a"}),
+        ("/a;x;y/b;z", {"/a/b"}),
+        ("/aX.", {"/aX", "/ax.", "/ax"}),
+        ("/Xa. ./b".replace(" ", "%20"), {"/Xa/b", "/xa. ./b", "/xa/b"}),
+        ("/a%25ffb", {"/a\ufffdb"}),
+        ("/a%2562", {"/ab"}),
+    ],
+)
+def test_readings_are_each_leniency_alone_and_all_together(raw: str, readings: set[str]) -> None:
+    """... lists what a backend with one leniency would read, and one with all of them."""
+    assert set(parse_target(raw).readings) == readings

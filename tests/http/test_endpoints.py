@@ -11,9 +11,11 @@ import pytest
 
 from gateway.core.target import parse_target
 from gateway.errors import ConfigError
-from gateway.http.endpoints import Endpoints, LoginSettings, WorkerSettings, script_json
+from gateway.http.endpoints import Endpoints, LoginSettings
 from gateway.http.reply import Replies
-from tests.support.wire import FakeAssets, answers, backend, body_of, claims_of, gateway, head_of, request, status_of
+from gateway.http.scripts import WorkerSettings, script_json
+from tests.support.backends import answers, backend
+from tests.support.wire import FakeAssets, body_of, claims_of, gateway, head_of, request, status_of
 
 
 def endpoints(prefix: str = "/.gateway/") -> Endpoints:
@@ -81,30 +83,10 @@ async def test_the_logout_page_knows_its_mode() -> None:
     assert config_of(await ask("GET /.gateway/logout HTTP/1.1"))["rd"] == ""
 
 
-@pytest.mark.parametrize("path", ["/service-worker.js", "/.gateway/session-worker.js"])
-async def test_the_worker_is_served_with_its_settings(path: str) -> None:
-    """serves the worker with one line of settings in front, revalidated each time and with its own policy."""
-    answer = await ask(f"GET {path} HTTP/1.1")
-    first, _, rest = body_of(answer).partition(b"\n")
-    settings = json.loads(first.removeprefix(b"self.__GATEWAY__=").removesuffix(b";"))
-    assert settings == {
-        "apiKey": "key",
-        "appName": "[DEFAULT]",
-        "tokenUrl": "https://securetoken.googleapis.com/v1/token",
-        "prefix": "/.gateway/",
-        "excluded": ["/service-worker.js"],
-    }
-    assert rest == b"console.log('worker')"
-    headers = head_of(answer)
-    assert headers["content-type"].startswith("text/javascript")
-    assert headers["service-worker-allowed"] == "/"
-    assert headers["cache-control"] == "no-cache"
-    assert (
-        headers["content-security-policy"]
-        == "default-src 'none'; connect-src 'self' https://securetoken.googleapis.com"
-    )
-    etag = headers["etag"]
-    assert status_of(await ask(f"GET {path} HTTP/1.1", f"If-None-Match: {etag}")) == 304
+async def test_signing_out_empties_the_caches() -> None:
+    """has the browser drop the pages of whoever signs out, and nothing that belongs to the application."""
+    assert head_of(await ask("GET /.gateway/logout HTTP/1.1"))["clear-site-data"] == '"cache"'
+    assert "clear-site-data" not in head_of(await ask("GET /.gateway/login HTTP/1.1"))
 
 
 async def test_assets_are_cached_by_version() -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from aiohttp import HttpVersion, http_parser
+from aiohttp import HttpVersion, StreamReader, http_parser, web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from gateway.core.context import Headers, RequestContext
 from gateway.errors import ConfigError, RequestError
-from gateway.http.intake import MAX_HEAD_SIZE, has_body, is_websocket, read_host, read_request, require_strict_parser
+from gateway.http import intake
+from gateway.http.intake import (
+    MAX_HEAD_SIZE,
+    has_body,
+    is_websocket,
+    read_body,
+    read_host,
+    read_request,
+    require_strict_parser,
+)
 
 
 def headers(*lines: str) -> Headers:
@@ -217,3 +227,32 @@ def test_the_lenient_parser_is_not_accepted(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
     with pytest.raises(ConfigError, match="C parser"):
         require_strict_parser()
+
+
+def incoming(*pieces: bytes, end: bool = True) -> tuple[web.BaseRequest, StreamReader]:
+    stream = StreamReader(Mock(_reading_paused=False), 2**16)
+    for piece in pieces:
+        stream.feed_data(piece)
+    if end:
+        stream.feed_eof()
+    return make_mocked_request("POST", "/", payload=stream), stream
+
+
+async def test_a_small_body_is_read_whole() -> None:
+    """reads a body up to the limit and none beyond it."""
+    assert await read_body(incoming(b"ab", b"cd")[0], 4) == b"abcd"
+    with pytest.raises(RequestError) as error:
+        await read_body(incoming(b"ab", b"cde")[0], 4)
+    assert error.value.reason.id == "body_too_large"
+
+
+async def test_a_body_that_breaks_off_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """waits for a body for a bounded time, and refuses one that ends in a broken chunk."""
+    request, stream = incoming(b"ab", end=False)
+    stream.set_exception(web.RequestPayloadError("broken"))
+    silent, _ = incoming(b"ab", end=False)
+    monkeypatch.setattr(intake, "BODY_DEADLINE", 0.01)
+    for broken in (request, silent):
+        with pytest.raises(RequestError) as error:
+            await read_body(broken, 4)
+        assert error.value.reason.id == "request_malformed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_every_refusal_is_a_complete_problem(reason: Reason) -> None:
     assert {"Authorization", "Cookie", "Accept"} <= set(headers["Vary"].split(", "))
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert ("login_url" in document) == (reason.outcome is Outcome.CHALLENGE)
-    assert ("WWW-Authenticate" in headers) == (reason.status == 401)
+    assert ("WWW-Authenticate" in headers) == (reason.status == 401 or reason.bearer_error is not None)
     assert ("Retry-After" in headers) == (reason.status in {502, 503, 504})
 
 
@@ -57,17 +58,60 @@ def test_every_refusal_is_a_page(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [reason for reason in REFUSALS if reason.status == 401], ids=lambda reason: reason.id
+    "reason",
+    [reason for reason in REFUSALS if reason.status == 401 or reason.bearer_error is not None],
+    ids=lambda reason: reason.id,
 )
 def test_the_challenge_is_well_formed(reason: Reason) -> None:
     """names an error only when a credential came (RFC 6750 section 3), and never breaks out of a quoted string."""
     challenge = dict(REPLIES.failure(reason, "id").headers)["WWW-Authenticate"]
     parameters = re.fullmatch(
-        r'Bearer realm="Acme"(?:, error="(invalid_token|invalid_request)", error_description="([ !#-\[\]-~]+)")?',
+        r'Bearer realm="Acme"(?:, error="([a-z_]+)", error_description="([ !#-\[\]-~]+)")?',
         challenge,
     )
     assert parameters is not None
     assert parameters.group(1) == reason.bearer_error
+
+
+@pytest.mark.parametrize(
+    ("demand", "told"),
+    [
+        ({"max_age": 900}, ", max_age=900"),
+        ({"acr_values": "urn:x"}, ', acr_values="urn:x"'),
+        ({"max_age": 0, "acr_values": "a b"}, ', max_age=0, acr_values="a b"'),
+        ({}, ""),
+    ],
+)
+def test_a_step_up_says_what_the_new_sign_in_must_have(demand: dict[str, Any], told: str) -> None:
+    """tells clients in the challenge what to ask their user for (RFC 9470 section 3)."""
+    decision = Challenge(reasons.STEP_UP_AUTH_AGE, "all", **demand)
+    reply = REPLIES.refuse(decision, context(accept="*/*"), "id", Unauthenticated.AUTO)
+    expected = (
+        'Bearer realm="Acme", error="insufficient_user_authentication", '
+        'error_description="Please confirm that it is you."'
+    )
+    assert (reply.status, dict(reply.headers)["WWW-Authenticate"]) == (401, expected + told)
+
+
+def test_a_person_who_steps_up_is_sent_to_the_login_page() -> None:
+    """leads a navigation to the login page, which learns from the reason what to ask for."""
+    decision = Challenge(reasons.STEP_UP_AUTH_AGE, "all", max_age=900)
+    reply = REPLIES.refuse(decision, context("/pay"), "id", Unauthenticated.AUTO)
+    assert dict(reply.headers)["Location"] == "/.gateway/login?rd=/pay&reason=step_up_auth_age"
+
+
+@pytest.mark.parametrize("accept", ["text/html", "*/*"])
+@pytest.mark.parametrize("setting", Unauthenticated)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_each_setting_has_its_form(accept: str, setting: Unauthenticated, method: str) -> None:
+    """follows the route: a redirect only for GET, `401` for scripts whoever asks, `redirect` for people likewise."""
+    decision = Challenge(reasons.SIGN_IN_REQUIRED, "all")
+    reply = REPLIES.refuse(decision, context(method=method, accept=accept), "id", setting)
+    person = setting is Unauthenticated.REDIRECT or (setting is Unauthenticated.AUTO and accept == "text/html")
+    assert reply.status == (302 if person and method == "GET" else 401)
+    if reply.status == 401:
+        expected = "text/html" if person else "application/problem+json"
+        assert dict(reply.headers)["Content-Type"].startswith(expected)
 
 
 def test_a_navigation_is_sent_to_the_login_page() -> None:

@@ -24,6 +24,7 @@ from gateway.mutators.headers import (
     strip_request,
     upstream_fields,
 )
+from gateway.policy.cross_site import Cors
 from gateway.policy.routes import Auth, Route
 from tests.support.wire import claims_of
 
@@ -341,6 +342,30 @@ def test_an_answer_loses_what_is_not_the_upstreams_to_say() -> None:
         auth=Auth.PUBLIC,
     )
     assert fields == [(b"Set-Cookie", b"a=1"), (b"X-Request-Id", b"the-id")]
+
+
+def test_a_route_with_lists_answers_foreign_pages_itself() -> None:
+    """takes off the upstream's CORS fields where the route has lists, adds its own, and only there."""
+    lists = Cors(frozenset({"https://pages.test"}), frozenset({"GET"}))
+    theirs = ((b"Access-Control-Allow-Origin", b"*"), (b"access_control_expose_headers", b"x"), (b"X-Own", b"1"))
+    ours = [(b"Access-Control-Allow-Origin", b"https://pages.test")]
+    route = Route("all", "/**", "app", Auth.PUBLIC, cors=lists)
+    fields = response_fields(theirs, allow(), route, "the-id", ours)
+    assert fields == [(b"X-Own", b"1"), *ours, (b"X-Request-Id", b"the-id")]
+    without = response_fields(theirs, allow(), Route("all", "/**", "app", Auth.PUBLIC), "the-id")
+    assert without == [*theirs, (b"X-Request-Id", b"the-id")]
+
+
+def test_an_answer_with_a_trail_is_for_one_caller() -> None:
+    """keeps an answer that carries its reasons out of shared caches, and takes nobody else's for its own."""
+    route = Route("all", "/**", "app", Auth.PUBLIC)
+    sent = ((b"Cache-Control", b"public, max-age=60"), (b"X-Gateway-Trail", b"theirs"))
+    fields = response_fields(sent, allow(), route, "the-id", [(b"X-Gateway-Trail", b"ours")])
+    assert fields == [
+        (b"Cache-Control", b"private, max-age=60"),
+        (b"X-Gateway-Trail", b"ours"),
+        (b"X-Request-Id", b"the-id"),
+    ]
 
 
 @pytest.mark.parametrize(

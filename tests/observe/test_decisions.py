@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
+import ipaddress
 import json
 
 import pytest
 
 from gateway import reasons
 from gateway.core.claims import Claims, Principal
-from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny
+from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny, Preflight
 from gateway.core.ports import DecisionEvent
-from gateway.core.session import NetworkLevel, Session
+from gateway.core.session import NetworkAction, NetworkLevel, Session
 from gateway.observe import decisions
 from gateway.observe.decisions import DecisionLog, NoLog, clean, json_line, pseudonym, text_line
 
@@ -51,6 +53,11 @@ def test_a_json_line_says_what_was_decided_about_whom_without_naming_them() -> N
         ),
         (Deny(reasons.KEYS_UNAVAILABLE, "app", 7), {"reason": "keys_unavailable", "retry_after": 7, "level": "error"}),
         (Deny(reasons.NO_ROUTE), {"reason": "no_route", "route": None}),
+        (
+            Deny(reasons.ROLE_MISSING, "app", session=ALLOWED.session),
+            {"reason": "role_missing", "decision": "deny", "principal": pseudonym(CLAIMS.principal)},
+        ),
+        (Preflight(reasons.CORS_PREFLIGHT, "app"), {"reason": "cors_preflight", "decision": "allow"}),
     ],
 )
 def test_every_kind_of_decision(decision: Decision, expected: dict[str, object]) -> None:
@@ -112,3 +119,45 @@ async def test_a_broken_stream_is_survived() -> None:
 def test_no_log_drops_everything() -> None:
     """... can be told to log no decision."""
     NoLog().record(event())
+
+
+def test_a_key_makes_pseudonyms_of_its_own() -> None:
+    """... gives users names that a list of user ids does not lead to, stable as long as the key is."""
+    who, key = CLAIMS.principal, b"key"
+    assert pseudonym(who, key) == pseudonym(who, key)
+    assert len({pseudonym(who), pseudonym(who, key), pseudonym(who, b"other")}) == 3
+    assert pseudonym(who, key) in json_line(event(), key)
+    assert pseudonym(who, key)[:8] in text_line(event(), key)
+    assert pseudonym(who) not in json_line(event(), key)
+
+
+def test_the_line_says_what_a_replay_needs_and_no_more() -> None:
+    """... logs the network of the sign-in and how it was judged, never the sign-in's whole address."""
+    claims = dataclasses.replace(CLAIMS, sign_in_ip="198.51.100.77", auth_time=42)
+    session = Session(
+        claims, ipaddress.ip_address("203.0.113.9"), NetworkLevel.ROAMED, NetworkAction.REAUTHENTICATE, "evidence"
+    )
+    for decision in (
+        Allow(reasons.SESSION_VALID, "app", session, CONDITIONS),
+        Challenge(reasons.NETWORK_CHANGED, "app", session=session),
+    ):
+        line = json_line(event(decision))
+        fields = json.loads(line)
+        assert fields["principal"] == pseudonym(claims.principal)
+        assert (fields["network"], fields["network_action"], fields["network_why"]) == (
+            "roamed",
+            "reauthenticate",
+            "evidence",
+        )
+        assert (fields["signed_in_at"], fields["signed_in_from"]) == (42, "198.51.100.0/24")
+        assert "signed_in_here" not in fields
+        assert "198.51.100.77" not in line
+        assert "roamed network" in text_line(event(decision))
+
+
+def test_the_line_says_whether_it_was_the_very_address() -> None:
+    """... logs that the request came from the sign-in's very address, for the preset that asks for it."""
+    claims = dataclasses.replace(CLAIMS, sign_in_ip="203.0.113.9")
+    session = Session(claims, ipaddress.ip_address("203.0.113.9"), NetworkLevel.SAME)
+    line = json_line(event(Allow(reasons.SESSION_VALID, "app", session, CONDITIONS)))
+    assert json.loads(line)["signed_in_here"] is True

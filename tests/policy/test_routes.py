@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway import reasons
 from gateway.core.target import parse_target
 from gateway.errors import RequestError
-from gateway.policy.routes import Auth, Route, RouteTable
+from gateway.policy.assurance import Requirements
+from gateway.policy.cross_site import Cors
+from gateway.policy.ip_change import Preset
+from gateway.policy.routes import Auth, OnOutage, Route, RouteTable
 
 TABLE = RouteTable(
     [
@@ -123,3 +128,121 @@ def test_pattern_characters_are_literal() -> None:
     table = RouteTable([Route("r", "/a.b+(c)/*", "app")])
     assert table.match("GET", "h", parse_target("/a.b+(c)/x")) is not None
     assert table.match("GET", "h", parse_target("/aXb+(c)/x")) is None
+
+
+STRICTER: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    ({}, {}, True),
+    ({"auth": Auth.OPTIONAL}, {}, False),
+    ({"auth": Auth.OPTIONAL}, {"auth": Auth.PUBLIC, "preset": Preset.PINNED}, True),
+    ({"auth": Auth.OPTIONAL}, {"auth": Auth.OPTIONAL}, True),
+    ({"auth": Auth.PUBLIC}, {"auth": Auth.OPTIONAL}, False),
+    ({}, {"require": Requirements(verified_email=True)}, False),
+    ({"require": Requirements(verified_email=True)}, {"require": Requirements(verified_email=True)}, True),
+    ({"require": Requirements(verified_email=True)}, {}, True),
+    ({"require": Requirements(max_auth_age=60)}, {"require": Requirements(max_auth_age=30)}, False),
+    ({}, {"preset": Preset.STRICT}, False),
+    ({"preset": Preset.PINNED}, {"preset": Preset.STRICT}, True),
+    ({"preset": Preset.OFF}, {"preset": Preset.MONITOR}, False),
+    ({"on_revocation_outage": OnOutage.ALLOW_UNTIL_EXP}, {"on_revocation_outage": OnOutage.DENY}, False),
+    ({"on_revocation_outage": OnOutage.ALLOW_UNTIL_EXP}, {"on_revocation_outage": OnOutage.ALLOW_UNTIL_EXP}, True),
+    ({"on_revocation_outage": OnOutage.DENY}, {"on_revocation_outage": OnOutage.ALLOW_UNTIL_EXP}, True),
+    ({"cors": Cors(frozenset({"https://a"}), frozenset({"GET"}))}, {}, False),
+    ({}, {"cors": Cors(frozenset({"https://a"}), frozenset({"GET"}))}, True),
+]
+
+
+@pytest.mark.parametrize(("taken", "read", "passes"), STRICTER)
+def test_no_spelling_leads_around_what_another_route_demands(
+    taken: dict[str, Any], read: dict[str, Any], passes: bool
+) -> None:
+    """... refuses a spelling of a path that a backend may read as one with demands that were not judged."""
+    table = RouteTable([Route("guarded", "/admin/**", "app", **read), Route("rest", "/**", "app", **taken)])
+    if passes:
+        route = table.match("GET", "h", parse_target("/ADMIN/x"))
+        assert route is not None
+        assert route.name == "rest"
+        return
+    with pytest.raises(RequestError) as caught:
+        table.match("GET", "h", parse_target("/ADMIN/x"))
+    assert caught.value.reason is reasons.TARGET_AMBIGUOUS
+
+
+def test_routes_are_listed_in_order() -> None:
+    """... lists its routes as they are tried."""
+    assert [route.name for route in LENIENT] == ["admin", "open"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "host", "fits"),
+    [
+        (("Api.Example.com",), "api.example.com", True),
+        (("api.example.com",), "api.example.com:8443", True),
+        (("*.Example.com",), "a.example.com", True),
+        (("*.example.com",), "a.b.example.com", False),
+        (("*.example.com",), "example.com", False),
+        (("*.example.com",), ".example.com", False),
+        (("x.test", "*.example.com", "y.test"), "y.test", True),
+        (("x.test", "y.test"), "x.test|y.test", False),
+        (("x.test",), "xxtest", False),
+        (("[::1]",), "[::1]:8080", True),
+        (("[::1]",), "[::1]", True),
+    ],
+)
+def test_hosts_are_names_or_one_more_label(patterns: tuple[str, ...], host: str, fits: bool) -> None:
+    """... compares hosts whole and without their port, `*.` standing for exactly one label."""
+    route = RouteTable([Route("r", "/**", "app", hosts=patterns)]).match("GET", host, parse_target("/"))
+    assert (route is not None) is fits
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [
+        ("/**", "/", True),
+        ("/**", "/a/b", True),
+        ("/a/**", "/a", True),
+        ("/a/**", "/ab", False),
+        ("/a", "/a/b", False),
+        ("/a*c/d", "/abc/d", True),
+        ("/a*c/d", "/ab/c/d", False),
+        ("/a.b", "/axb", False),
+        ("/a/**", "/a/b%C2%A0c", True),
+    ],
+)
+def test_patterns_match_whole_paths(pattern: str, path: str, fits: bool) -> None:
+    """... compares paths whole, `*` within a segment, a last `/**` for the path and all below."""
+    route = RouteTable([Route("r", pattern, "app")]).match("GET", "h", parse_target(path))
+    assert (route is not None) is fits
+
+
+@pytest.mark.parametrize(
+    ("routes", "told"),
+    [
+        ([Route("a", "x", "app")], "^a path pattern starts with /$"),
+        ([Route("a", "/**/x", "app")], r"^\*\* may only stand as the last segment$"),
+        ([Route("a", "/", "app", hosts=("a.*",))], r"^'a\.\*': \* may only stand as the first label of a host$"),
+        ([Route("a", "/", "app", hosts=("*",))], "first label"),
+        ([Route("a", "/", "app", hosts=("*.*.b",))], "first label"),
+        ([Route("a", "/", "app", hosts=("",))], "first label"),
+        ([Route("a", "/", "app"), Route("a", "/b", "app")], "^two routes have the same name$"),
+    ],
+)
+def test_what_cannot_be_a_route_is_told(routes: list[Route], told: str) -> None:
+    """... says why a row cannot be used."""
+    with pytest.raises(ValueError, match=told):
+        RouteTable(routes)
+
+
+def test_readings_are_looked_up_like_the_request_itself() -> None:
+    """... compares a lenient reading with routes of the request's own method and host."""
+    table = RouteTable(
+        [
+            Route("admin", "/admin/**", "app", hosts=("a.test",), methods=frozenset({"POST"})),
+            Route("open", "/**", "app", Auth.PUBLIC),
+        ]
+    )
+    for method, host in (("GET", "a.test"), ("POST", "b.test")):
+        route = table.match(method, host, parse_target("/ADMIN/x"))
+        assert route is not None
+        assert route.name == "open"
+    with pytest.raises(RequestError, match="the path could also be read as one of the stricter route admin"):
+        table.match("POST", "a.test", parse_target("/ADMIN/x"))

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.errors import UpstreamProtocolError
 from gateway.proxy.connection import HIGH_WATER, UpstreamConnection
-from tests.support.wire import PATIENCE, Backend, Conversation, Script, backend, eventually
+from tests.support.backends import Backend, Conversation, Script, backend
+from tests.support.wire import PATIENCE, eventually
 
 
 @asynccontextmanager

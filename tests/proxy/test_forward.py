@@ -9,19 +9,8 @@ import os
 import pytest
 
 from gateway.proxy.upstream import Timeouts
-from tests.support.wire import (
-    PATIENCE,
-    Conversation,
-    answers,
-    backend,
-    body_of,
-    gateway,
-    head_of,
-    read_answer,
-    request,
-    says,
-    status_of,
-)
+from tests.support.backends import Conversation, answers, backend, says
+from tests.support.wire import PATIENCE, body_of, gateway, head_of, read_answer, request, status_of
 
 FIVE_MB = 5 * 1024 * 1024
 QUICK = Timeouts(connect=0.3, first_byte=0.2, idle=0.3)

@@ -8,20 +8,8 @@ import json
 import pytest
 
 from gateway.proxy.upstream import Timeouts
-from tests.support.wire import (
-    PATIENCE,
-    Conversation,
-    answers,
-    backend,
-    body_of,
-    eventually,
-    gateway,
-    head_of,
-    read_answer,
-    request,
-    says,
-    status_of,
-)
+from tests.support.backends import Conversation, answers, backend, says
+from tests.support.wire import PATIENCE, body_of, eventually, gateway, head_of, read_answer, request, status_of
 
 QUICK = Timeouts(connect=0.3, first_byte=0.2, idle=0.3)
 

@@ -11,7 +11,8 @@ from aiohttp import http_exceptions
 from gateway import reasons
 from gateway.proxy.protocol import MAX_FIELD, MAX_REQUEST_LINE, parser_reason
 from gateway.reasons import Reason
-from tests.support.wire import PATIENCE, answers, backend, body_of, gateway, read_answer, request, status_of
+from tests.support.backends import answers, backend
+from tests.support.wire import PATIENCE, body_of, gateway, read_answer, request, status_of
 
 DEADLINE = 0.3
 

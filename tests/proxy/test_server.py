@@ -11,24 +11,13 @@ import socket
 
 import pytest
 
+from gateway.clock import SystemClock
 from gateway.core.client_ip import AddressResolver
 from gateway.errors import ConfigError
 from gateway.guard import SessionGuard
 from gateway.policy.routes import Auth, Route, RouteTable
-from tests.support.wire import (
-    GOOD,
-    KNOWN_REASONS,
-    PATIENCE,
-    Conversation,
-    answers,
-    backend,
-    body_of,
-    gateway,
-    head_of,
-    read_answer,
-    request,
-    status_of,
-)
+from tests.support.backends import Conversation, answers, backend
+from tests.support.wire import GOOD, KNOWN_REASONS, PATIENCE, body_of, gateway, head_of, read_answer, request, status_of
 
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 
@@ -303,6 +292,7 @@ async def test_a_new_guard_counts_from_the_next_request() -> None:
                     verifier=front.verifier,
                     revocation=None,
                     addresses=AddressResolver(),
+                    clock=SystemClock(),
                     generation=1,
                 ),
                 {"app": front.upstream},

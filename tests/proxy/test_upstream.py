@@ -9,7 +9,8 @@ import pytest
 from gateway.errors import ConfigError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy import upstream as module
 from gateway.proxy.upstream import Address, Timeouts, Upstream
-from tests.support.wire import Conversation, backend, eventually
+from tests.support.backends import Conversation, backend
+from tests.support.wire import eventually
 
 DEAD = "http://127.0.0.1:1"
 

@@ -9,20 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.support.wire import (
-    GOOD,
-    PATIENCE,
-    Conversation,
-    Gateway,
-    answers,
-    backend,
-    body_of,
-    gateway,
-    head_of,
-    read_answer,
-    request,
-    status_of,
-)
+from tests.support.backends import Conversation, answers, backend
+from tests.support.wire import GOOD, PATIENCE, Gateway, body_of, gateway, head_of, read_answer, request, status_of
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 section 1.3 has this pair

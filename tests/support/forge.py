@@ -42,9 +42,14 @@ Signer = Callable[[bytes], bytes]
 """Signing input to signature."""
 
 
-@functools.cache
 def private_key(kid: str = KID) -> rsa.RSAPrivateKey:
     """The key pair of this name."""
+    return _key_pair(kid)
+
+
+@functools.cache
+def _key_pair(kid: str) -> rsa.RSAPrivateKey:
+    # Apart from private_key, because functools.cache takes f() and f(default) for two calls.
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -71,7 +76,7 @@ def payload(*, now: float = NOW, uid: str = UID, project: str = PROJECT, **claim
     return _without_absent(members | claims)
 
 
-def header(kid: str = KID, **fields: Any) -> dict[str, Any]:
+def header(kid: Any = KID, **fields: Any) -> dict[str, Any]:
     """The protected header of a good ID token; ``fields`` replace."""
     return _without_absent({"alg": "RS256", "kid": kid, "typ": "JWT"} | fields)
 
@@ -116,9 +121,13 @@ def rs256(data: bytes, key: rsa.RSAPrivateKey) -> bytes:
     return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
-@functools.cache
 def certificate(kid: str = KID) -> str:
     """A self-signed certificate over the key of this name, in PEM."""
+    return _certificate(kid)
+
+
+@functools.cache
+def _certificate(kid: str) -> str:
     key = private_key(kid)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "securetoken.system.gserviceaccount.com")])
     start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

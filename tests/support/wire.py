@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
+
 from gateway import reasons
+from gateway.adapters.memory import MemoryDenyList
+from gateway.clock import SystemClock
 from gateway.core.claims import Claims, Principal
 from gateway.core.client_ip import AddressResolver, IPNetwork
 from gateway.core.ports import DecisionEvent, Standing
-from gateway.errors import BadSignature, KeysUnavailable, TokenExpired
+from gateway.errors import BadSignature, KeysUnavailable, RevocationUnavailable, TokenExpired
 from gateway.guard import SessionGuard
-from gateway.http.endpoints import Endpoints, LoginSettings, WorkerSettings
+from gateway.http.cookies import SessionCookieSettings, sdk_id_cookie
+from gateway.http.cookies_proxy import SdkCookies, SdkServices
+from gateway.http.endpoints import Endpoints, LoginSettings
 from gateway.http.reply import Replies
+from gateway.http.scripts import WorkerSettings
+from gateway.http.session_cookie import SessionCookieEndpoint
+from gateway.http.sessions import SignOut
+from gateway.http.trail import TrailReaders
 from gateway.policy.routes import Auth, Route, RouteTable, Unauthenticated
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.upstream import Timeouts, Upstream
@@ -63,6 +74,9 @@ class FakeAssets:
             ),
             FakeAsset("login.js", b"console.log('login')", script, gzipped=b"\x1f\x8bzipped"),
             FakeAsset("sw.js", b"console.log('worker')", script),
+            FakeAsset("sw-off.js", b"console.log('off')", script),
+            FakeAsset("sw-sdk.js", b"console.log('sdk')", script),
+            FakeAsset("session.js", b"console.log('helper')", script),
             FakeAsset("app.css", b"body{}", "text/css; charset=utf-8"),
         ]
         self._files = {file.name: file for file in files} | changed
@@ -82,9 +96,9 @@ def claims_of(uid: str = "alice", **payload: Any) -> Claims:
     """Claims as a verifier would give them."""
     return Claims(
         principal=Principal("demo", None, uid),
-        issued_at=1_000,
+        issued_at=payload.get("issued_at", 1_000),
         expires_at=FAR_FUTURE,
-        auth_time=1_000,
+        auth_time=payload.get("auth_time", 1_000),
         email=payload.get("email", "alice@example.com"),
         email_verified=True,
         name=payload.get("name", "Alice"),
@@ -114,19 +128,41 @@ class FakeVerifier:
 
 
 class FakeRevocation:
-    """Everybody stands, until :meth:`revoke`."""
+    """Everybody stands, until :meth:`revoke`.
+
+    ``down``: it answers nothing and cannot be told of a revocation; ``open`` cleared: being told takes until it is set.
+    """
 
     def __init__(self) -> None:
         self.valid_since = 0
+        self.down = False
+        self.told: list[Principal] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def revoke_now(self, principal: Principal) -> None:
+        self.told.append(principal)
+        await self.open.wait()
+        if self.down:
+            raise RevocationUnavailable("down", retry_after=7)
+        self.revoke()
 
     def revoke(self) -> None:
         self.valid_since = FAR_FUTURE
 
-    def peek(self, principal: Principal) -> Standing:
-        return Standing(exists=True, disabled=False, valid_since=self.valid_since, epoch=self.valid_since, checked_at=0)
+    def peek(self, principal: Principal) -> Standing | None:
+        return None if self.down else self._standing()
 
     async def standing(self, principal: Principal) -> Standing:
-        return self.peek(principal)
+        if self.down:
+            raise RevocationUnavailable("down", retry_after=7)
+        return self._standing()
+
+    def last_known(self, principal: Principal) -> Standing:
+        return self._standing()
+
+    def _standing(self) -> Standing:
+        return Standing(exists=True, disabled=False, valid_since=self.valid_since, epoch=self.valid_since, checked_at=0)
 
 
 class Recorder:
@@ -143,137 +179,6 @@ class Recorder:
         return [event.decision.reason.id for event in self.events]
 
 
-class Conversation:
-    """One connection as the backend sees it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.received = bytearray()
-
-    async def head(self) -> bytes:
-        data = await self.reader.readuntil(b"\r\n\r\n")
-        self.received += data
-        return data
-
-    async def exactly(self, count: int) -> bytes:
-        data = await self.reader.readexactly(count)
-        self.received += data
-        return data
-
-    async def until(self, end: bytes) -> bytes:
-        data = await self.reader.readuntil(end)
-        self.received += data
-        return data
-
-    async def to_end(self) -> bytes:
-        data = await self.reader.read()
-        self.received += data
-        return data
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def body(self, head: bytes) -> bytes:
-        """The request's body, as its head announces it."""
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-        if length is not None:
-            return await self.exactly(int(length.group(1)))
-        body = b""
-        if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head) is not None:
-            while True:
-                size = int(await self.until(b"\r\n"), 16)
-                body += await self.exactly(size)
-                await self.until(b"\r\n")
-                if size == 0:
-                    break
-        return body
-
-
-Script = Callable[[Conversation], Awaitable[None]]
-
-
-def answers(body: bytes = b"ok", *, status: bytes = b"200 OK", fields: Sequence[bytes] = ()) -> Script:
-    """A backend that reads each request whole and gives each the same answer."""
-
-    async def script(conversation: Conversation) -> None:
-        while True:
-            head = await conversation.head()
-            await conversation.body(head)
-            lines = [b"HTTP/1.1 " + status, *fields, b"Content-Length: %d" % len(body)]
-            await conversation.send(b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head.startswith(b"HEAD ") else body))
-
-    return script
-
-
-def says(data: bytes, *, close: bool = False) -> Script:
-    """A backend that reads each request whole and sends these very bytes."""
-
-    async def script(conversation: Conversation) -> None:
-        while True:
-            await conversation.body(await conversation.head())
-            await conversation.send(data)
-            if close:
-                return
-
-    return script
-
-
-class Backend:
-    """A server on a free port that follows a script per connection and keeps what it heard."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.conversations: list[Conversation] = []
-        self.url = ""
-        self.closed = asyncio.Event()
-        """Set when any connection to it has ended."""
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def received(self) -> bytes:
-        return b"".join(bytes(conversation.received) for conversation in self.conversations)
-
-    def fields(self) -> list[tuple[str, str]]:
-        """Field lines of the last request that arrived."""
-        head = bytes(self.conversations[-1].received).split(b"\r\n\r\n")[0].decode("latin-1")
-        return [(name, value) for name, _, value in (line.partition(": ") for line in head.split("\r\n")[1:])]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        conversation = Conversation(reader, writer)
-        self.conversations.append(conversation)
-        try:
-            await self.script(conversation)
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass  # the other side is done, or the test is
-        finally:
-            conversation.received += reader._buffer  # type: ignore[attr-defined]
-            writer.close()
-            self.closed.set()
-            self.tasks.discard(task)
-
-
-@asynccontextmanager
-async def backend(script: Script) -> AsyncIterator[Backend]:
-    """A running :class:`Backend`."""
-    running = Backend(script)
-    server = await asyncio.start_server(running._serve, "127.0.0.1", 0, limit=2**20)
-    running.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield running
-    finally:
-        server.close()
-        for conversation in running.conversations:
-            conversation.writer.transport.abort()
-        for task in running.tasks:
-            task.cancel()
-        await asyncio.gather(*running.tasks)
-
-
 @dataclass
 class Gateway:
     """A running proxy and what it was built from."""
@@ -285,6 +190,11 @@ class Gateway:
     audit: Recorder
     upstream: Upstream
     routes: list[Route] = field(default_factory=list)
+
+    @property
+    def replayed(self) -> int:
+        """Requests that took the fast path."""
+        return self.proxy.fast.replayed if self.proxy.fast is not None else 0
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
@@ -377,24 +287,66 @@ async def gateway(
     timeouts: Timeouts | None = None,
     head_deadline: float = 10.0,
     assets: Any = None,
+    readers: TrailReaders | None = None,
+    signs_out: bool = True,
+    revokes: bool = True,
+    proxy_protocol: bool = False,
+    session: SessionCookieSettings | None = None,
+    cookie_source: Any = None,
+    clock: Any = None,
+    sdk_services: SdkServices | None = None,
+    fast_path: bool = True,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Gateway]:
-    """A running proxy in front of the backend at ``urls``."""
+    """A running proxy in front of the backend at ``urls``; ``session`` and ``sdk_services`` switch cookies on."""
     verifier, revocation, audit = FakeVerifier(tokens), FakeRevocation(), Recorder()
+    clock = clock or SystemClock()
+    deny_list = MemoryDenyList(SystemClock())
+    settings = session or SessionCookieSettings("off")
+    cookies = {settings.cookie: verifier} if settings.mode != "off" else {}
+    if sdk_services is not None:
+        cookies[sdk_id_cookie()] = verifier
     guard = SessionGuard(
-        routes=RouteTable(routes), verifier=verifier, revocation=revocation, addresses=AddressResolver(trusted)
+        routes=RouteTable(routes),
+        verifier=verifier,
+        revocation=revocation,
+        addresses=AddressResolver(trusted),
+        clock=clock,
+        deny_list=deny_list,
+        cookies=cookies,
     )
     files = assets if assets is not None else FakeAssets()
     replies = Replies(files, title="Acme")
+    client = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) if sdk_services is not None else None
     endpoints = Endpoints(
-        files, replies, LoginSettings(api_key="key", project_id="demo", title="Acme"), WorkerSettings(api_key="key")
+        files,
+        replies,
+        LoginSettings(api_key="key", project_id="demo", title="Acme"),
+        WorkerSettings(api_key="key", cookie=settings.mode != "off"),
+        sign_out=SignOut(replies, deny_list, revocation.revoke_now if revokes else None) if signs_out else None,
+        session_cookie=SessionCookieEndpoint(settings, replies, clock, source=cookie_source),
+        sdk_cookies=SdkCookies(sdk_services, client, replies, clock) if client is not None and sdk_services else None,
     )
     upstream = Upstream("app", urls, timeouts)
-    proxy = ProxyServer(guard, {"app": upstream}, endpoints, replies, audit, head_deadline=head_deadline)
+    proxy = ProxyServer(
+        guard,
+        {"app": upstream},
+        endpoints,
+        replies,
+        audit,
+        readers=readers,
+        head_deadline=head_deadline,
+        proxy_protocol=proxy_protocol,
+        fast_path=fast_path,
+        now=now,
+    )
     port = await proxy.start("127.0.0.1", 0)
     try:
         yield Gateway(proxy, port, verifier, revocation, audit, upstream, list(routes))
     finally:
         await proxy.close(0.2)
+        if client is not None:
+            await client.close()
 
 
 KNOWN_REASONS = frozenset(reasons.TABLE)

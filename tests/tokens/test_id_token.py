@@ -42,6 +42,19 @@ def test_a_good_payload_becomes_claims() -> None:
     assert "ada@example.com" not in repr(claims.payload is None)
 
 
+def test_a_second_factor_is_read() -> None:
+    """... reads which second factor the sign-in took."""
+    firebase = {"sign_in_provider": "password", "sign_in_second_factor": "totp"}
+    claims = read_claims(forge.payload(firebase=firebase), RULES, NOW)
+    assert (claims.sign_in_provider, claims.second_factor) == ("password", "totp")
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1, 1.5])
+def test_a_time_may_be_any_number_from_zero_on(value: float) -> None:
+    """... takes whole and broken seconds alike, and drops the fraction."""
+    assert read_claims(forge.payload(auth_time=value), RULES, NOW).auth_time == int(value)
+
+
 NOT_NUMBERS: list[Any] = [forge.ABSENT, None, "1800000000", True, False, [], {}, math.nan, math.inf, -math.inf, -1, ""]
 
 ROWS: list[tuple[type[TokenError], dict[str, Any]]] = [

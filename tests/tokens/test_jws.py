@@ -7,19 +7,34 @@ import hashlib
 import hmac
 import json
 import random
+import time
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from gateway.errors import BadSignature, ForbiddenAlgorithm, MalformedToken, TokenError
-from gateway.tokens.jws import MAX_JSON_DEPTH, MAX_KID_LENGTH, MAX_TOKEN_LENGTH, read_object, verify_compact
+from gateway.tokens.jws import (
+    MAX_JSON_DEPTH,
+    MAX_KID_LENGTH,
+    MAX_TOKEN_LENGTH,
+    _read_canonical,
+    _usual_type,
+    decode_segment,
+    payload_of,
+    read_header,
+    read_object,
+    split,
+    verify_compact,
+)
 from tests.support import forge
 
 KEY = forge.private_key()
 JWK = forge.jwk()
 GOOD = forge.id_token()
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 def test_a_genuine_token_verifies() -> None:
@@ -111,7 +126,6 @@ def _respelled() -> list[tuple[str, str]]:
         ("two segments", f"{header}.{payload}"),
         ("five segments", f"{header}.{payload}.{signature}.a.b"),
         ("empty header", f".{payload}.{signature}"),
-        ("empty payload", f"{header}..{signature}"),
         ("empty signature", f"{header}.{payload}."),
         ("only dots", ".."),
         ("7000 dots", "." * 7000),
@@ -139,9 +153,10 @@ HEADERS: list[tuple[str, Any]] = [
     ("zip", {"zip": "DEF"}),
     ("enc", {"enc": "A256GCM"}),
     ("cty", {"cty": "JWT"}),
+    ("cty null", {"cty": None}),
     ("typ", {"typ": "JOSE+JSON"}),
     ("typ not text", {"typ": 1}),
-    ("no kid", {"kid": forge.ABSENT}),
+    ("kid null", {"kid": None}),
     ("kid not text", {"kid": 1}),
     ("kid list", {"kid": [forge.KID]}),
     ("kid empty", {"kid": ""}),
@@ -154,6 +169,24 @@ def test_headers_that_change_the_meaning_are_refused(name: str, fields: dict[str
     """... refuses a header that asks for more than a key's name."""
     with pytest.raises(MalformedToken):
         verify_compact(forge.raw(forge.header(**fields), forge.payload(), KEY), JWK)
+
+
+def test_only_the_public_function_takes_a_token_that_names_no_key() -> None:
+    """... needs a key's name to choose a key, and none where the caller has chosen."""
+    token = forge.raw(forge.header(kid=forge.ABSENT), forge.payload(), KEY)
+    assert json.loads(verify_compact(token, JWK)) == forge.payload()
+    with pytest.raises(MalformedToken, match="kid"):
+        read_header(token.split(".")[0].encode())
+
+
+def test_an_empty_payload_is_a_payload() -> None:
+    """... verifies the signature over an empty payload, and never takes it for claims."""
+    assert verify_compact(forge.raw(forge.header(), b"", KEY), JWK) == b""
+    header, _, signature = GOOD.split(".")
+    with pytest.raises(BadSignature):
+        verify_compact(f"{header}..{signature}", JWK)
+    with pytest.raises(MalformedToken):
+        read_object(b"", "payload")
 
 
 def test_key_material_in_the_header_is_never_used() -> None:
@@ -264,3 +297,137 @@ def test_small_keys_are_refused() -> None:
     jwk = {"kty": "RSA", "n": forge._b64_int(numbers.n), "e": forge._b64_int(numbers.e)}
     with pytest.raises(ValueError, match="1024 bits"):
         verify_compact(GOOD, jwk)
+
+
+# ---- the fast way and the long way -----------------------------------------------------------------------------------
+
+BIGGEST = 2**53 - 1
+
+SCALARS: list[Any] = ["x", "é", True, False, None, 0, -1, 1.5, BIGGEST, -BIGGEST]
+
+USUAL: list[dict[str, Any]] = [
+    {},
+    *({"a": value} for value in [*SCALARS, [], {}]),
+    *({"a": [value]} for value in [*SCALARS, [], {}]),
+    *({"a": {"b": value}} for value in [*SCALARS, [], {}]),
+    {"a": [[[{"x": 1}]]]},
+    {"a": {"b": {"c": {"d": [1]}}}},
+]
+
+
+@pytest.mark.parametrize("value", USUAL)
+def test_what_issuers_write_takes_the_fast_way(value: dict[str, Any]) -> None:
+    """... reads every kind of value at every usual depth without the slow reader."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    assert _read_canonical(text) == value == read_object(text, "payload")
+    assert msgspec.json.decode(text, type=_usual_type()) == value
+
+
+@pytest.mark.parametrize("inner", [b"%d", b"[%d]", b'{"b":%d}', b'[{"b":[%d]}]'])
+@pytest.mark.parametrize("number", [BIGGEST + 1, -BIGGEST - 1, 2**63, 2**64, -(10**30)])
+def test_the_fast_way_knows_the_bounds_itself(inner: bytes, number: int) -> None:
+    """... does not take integers that a double cannot hold on the fast way, at any depth."""
+    text = b'{"a":' + inner % number + b"}"
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(text, type=_usual_type())
+    with pytest.raises(MalformedToken):
+        read_object(text, "payload")
+
+
+def test_the_fast_way_has_one_depth() -> None:
+    """... takes five levels on the fast way and leaves six to the long one."""
+    assert msgspec.json.decode(b'{"a":[[[[]]]]}', type=_usual_type()) == {"a": [[[[]]]]}
+    for text in (b'{"a":[[[[[]]]]]}', b'{"a":{"a":{"a":{"a":{"a":{}}}}}}'):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(text, type=_usual_type())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":9007199254740992}',
+        b'{"a":-9007199254740992}',
+        b'{"a":[9007199254740992]}',
+        b'{"a":{"b":-9007199254740992}}',
+        b'{"a":99999999999999999999999}',
+        b'{"a":1,"a":1}',
+        b'{"a":1,"a":2}',
+        b'{"a":{"b":1,"b":1}}',
+        b'{"a": 1}',
+        b'{"a":1.50}',
+        b'{"a":"\\u0061"}',
+        b'{"a":[[[[[1]]]]]}',
+        b"[1]",
+        b"null",
+        b"",
+        b"\xff",
+    ],
+)
+def test_what_could_be_read_in_two_ways_takes_the_long_way(text: bytes) -> None:
+    """... leaves all that is not written as issuers write to the slow reader."""
+    assert _read_canonical(text) is None
+
+
+@pytest.mark.parametrize("number", [BIGGEST, -BIGGEST])
+def test_the_largest_exact_integers_are_read_either_way(number: int) -> None:
+    """... takes the largest integers that a double holds, however they are written."""
+    assert (
+        read_object(b'{"a":%d}' % number, "payload") == read_object(b'{"a": %d}' % number, "payload") == {"a": number}
+    )
+
+
+def test_depth_has_one_bound_for_objects_and_lists() -> None:
+    """... counts objects and lists alike, and takes no string for either."""
+    for start, end in ((b'{"a":', b"}"), (b"[", b"]")):
+        inner = MAX_JSON_DEPTH - 1
+        good = b'{"a":' + start * inner + b"1" + end * inner + b"}"
+        assert "a" in read_object(good, "payload")
+        with pytest.raises(MalformedToken, match="nested"):
+            read_object(b'{"a":' + start * (inner + 1) + b"1" + end * (inner + 1) + b"}", "payload")
+    crowded = {"a": "]}[{" * 20, "b": [{}] * 20, 'c"': '"[' * 20, "d": "\\"}
+    assert read_object(json.dumps(crowded).encode(), "payload") == crowded
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'"' + b'\\"' * 8_000, b'{"a":' * 3_000, b"[]" * 8_000, b'["' + b"\\" * 16_000, b"[" * 16_000, b"]" * 16_000],
+)
+def test_hostile_json_is_refused_quickly(text: bytes) -> None:
+    """... spends no more than milliseconds on JSON that was made to be slow."""
+    start = time.perf_counter()
+    for padding_ in (b"", b"[" * 20):
+        with pytest.raises(MalformedToken):
+            read_object(padding_ + text, "payload")
+    assert time.perf_counter() - start < 0.25
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_payloads_of_every_length_are_read_again(length: int) -> None:
+    """... reads the payload of a token again, whatever its length and letters."""
+    for data in (b"\xfb\xef\xbe" * length, b"\xff" * length, bytes(range(length))):
+        token = f"{forge.b64(b'head')}.{forge.b64(data)}.{forge.b64(b'-')}".encode()
+        assert payload_of(token) == data == split(token).payload
+
+
+def test_a_kid_may_have_its_full_length() -> None:
+    """... reads a kid of the greatest length, and a typ in small letters."""
+    kid = "k" * MAX_KID_LENGTH
+    header = json.dumps({"alg": "RS256", "kid": kid, "typ": "jwt"}).encode()
+    assert read_header(forge.b64(header).encode()) == kid
+
+
+def test_each_unused_bit_counts() -> None:
+    """... takes exactly one last letter for each ending, in segments of either length."""
+    for data in (b"a", b"ab"):
+        segment = forge.b64(data)
+        letters = [letter for letter in LETTERS if _reads(segment[:-1] + letter)]
+        assert len(letters) == (4 if len(data) == 1 else 16)
+        assert segment[-1] in letters
+
+
+def _reads(segment: str) -> bool:
+    try:
+        decode_segment(segment.encode())
+    except MalformedToken:
+        return False
+    return True

@@ -6,6 +6,8 @@ export interface Reason {
   readonly advice: string;
   /** The browser's session can never become good again: sign it out before anything else. */
   readonly signOut: boolean;
+  /** The session is good, and the page behind asks for more proof of the same person. */
+  readonly stepUp: boolean;
 }
 
 export interface PageConfig {
@@ -14,7 +16,12 @@ export interface PageConfig {
   readonly projectId: string;
   /** Origin of an identity provider that answers like the Auth emulator; empty for Google's own service. */
   readonly emulatorUrl: string;
+  /** Empty when the site has switched its worker off. */
   readonly workerUrl: string;
+  /** Name of the Firebase app that people sign in to. */
+  readonly appName: string;
+  /** Whether the gateway keeps a session cookie. */
+  readonly cookie: boolean;
   /** The gateway's reserved path prefix, with a slash at both ends. */
   readonly prefix: string;
   readonly providers: readonly string[];

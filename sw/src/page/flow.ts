@@ -8,6 +8,7 @@ import { type Holder, judge } from "./verdict";
 export type Step =
   | { readonly kind: "leave" }
   | { readonly kind: "form"; readonly because?: Reason }
+  | { readonly kind: "prove"; readonly because: Reason }
   | { readonly kind: "unavailable"; readonly because: Reason }
   | { readonly kind: "no-worker" }
   | { readonly kind: "circling"; readonly because: Reason };
@@ -20,8 +21,8 @@ export interface Surroundings {
   /** The person reloaded, so coming back here says nothing about a circle. */
   readonly reloaded: boolean;
   readonly signOut: () => Promise<void>;
-  /** Resolves when the worker is in place; rejects when there is none. */
-  readonly worker: Promise<void>;
+  /** Resolves when something will carry the session on; rejects when nothing will. */
+  readonly carrier: () => Promise<void>;
   readonly now: () => number;
 }
 
@@ -29,6 +30,7 @@ const CIRCLING: Reason = {
   title: "The page keeps sending you back here.",
   advice: "You are signed in, but the site does not see it. Try again, or sign out and start over.",
   signOut: false,
+  stepUp: false,
 };
 
 /** The reason in the address, where it tells a person more than that there is a login page. */
@@ -42,7 +44,7 @@ function arrivedBecause({ reason, reasons }: PageConfig): Reason | undefined {
  * The gateway is asked about the session before the person is sent on: a session that it refuses for good is signed out
  * first, so the reason in the address alone never signs anybody out.
  */
-export async function arrive({ config, user, storage, reloaded, signOut, worker, now }: Surroundings): Promise<Step> {
+export async function arrive({ config, user, storage, reloaded, signOut, carrier, now }: Surroundings): Promise<Step> {
   const because = arrivedBecause(config);
   if (!user) return because ? { kind: "form", because } : { kind: "form" };
   const verdict = await judge(user, config);
@@ -51,8 +53,10 @@ export async function arrive({ config, user, storage, reloaded, signOut, worker,
     if (verdict.reason.signOut) await signOut();
     return { kind: "form", because: verdict.reason };
   }
+  // The session is good as far as it goes: sent on as it is, the person would only come back.
+  if (because?.stepUp) return { kind: "prove", because };
   try {
-    await worker;
+    await carrier();
   } catch {
     return { kind: "no-worker" };
   }

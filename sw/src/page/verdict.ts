@@ -16,11 +16,13 @@ const UNAVAILABLE: Reason = {
   title: "Your session cannot be checked right now.",
   advice: "You are still signed in. Try again in a moment.",
   signOut: false,
+  stepUp: false,
 };
 const REFUSED: Reason = {
   title: "Your session was not accepted.",
   advice: "Sign in again.",
   signOut: false,
+  stepUp: false,
 };
 
 /** RFC 9457, with the gateway's `code`. */
@@ -42,7 +44,7 @@ async function ask(token: string, config: PageConfig): Promise<Verdict> {
   const known = config.reasons[id];
   if (response.status >= 500) return { kind: "unavailable", reason: UNAVAILABLE };
   const { title = REFUSED.title, detail = REFUSED.advice } = problem;
-  return { kind: "refused", id, reason: known ?? { title, advice: detail, signOut: false } };
+  return { kind: "refused", id, reason: known ?? { title, advice: detail, signOut: false, stepUp: false } };
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import type { Words } from "./words";
 
-export type Part = "signin" | "signup" | "reset" | "message";
+export type Part = "signin" | "signup" | "reset" | "again" | "message";
 
 /** `problem` interrupts a screen reader; `note` and `done` wait for it. */
 export type Tone = "problem" | "note" | "done";
@@ -110,7 +110,7 @@ export function setBusy(form: HTMLFormElement, busy: boolean): void {
   form.setAttribute("aria-busy", String(busy));
   for (const button of form.querySelectorAll<HTMLButtonElement>("button")) button.disabled = busy;
   // Read-only and not disabled: a disabled field loses the focus and the password manager's interest.
-  for (const input of form.querySelectorAll("input")) input.readOnly = busy;
+  for (const input of form.querySelectorAll("input")) input.readOnly = busy || "fixed" in input.dataset;
   const submit = form.querySelector<HTMLButtonElement>('button[type="submit"]');
   if (!submit) return;
   submit.dataset.idle ??= submit.textContent ?? "";

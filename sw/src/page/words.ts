@@ -72,6 +72,7 @@ const TABLE: Readonly<Record<string, Words>> = {
   "invalid-user-token": { text: EXPIRED },
   "user-signed-out": { text: EXPIRED },
   "null-user": { text: EXPIRED },
+  "user-mismatch": { text: "That is another account than the one you are signed in with.", field: "email" },
   "user-cancelled": { text: "The sign-in was cancelled." },
   "expired-action-code": { text: LINK },
   "invalid-action-code": { text: LINK },

@@ -3,8 +3,9 @@ import { LIMIT, WINDOW_MS } from "../../src/page/bounce";
 import type { PageConfig, Reason } from "../../src/page/config";
 import { arrive, type Surroundings } from "../../src/page/flow";
 
-const REVOKED: Reason = { title: "Revoked.", advice: "Sign in again.", signOut: true };
-const EXPIRED: Reason = { title: "Expired.", advice: "Sign in again.", signOut: false };
+const REVOKED: Reason = { title: "Revoked.", advice: "Sign in again.", signOut: true, stepUp: false };
+const STEP_UP: Reason = { title: "Confirm.", advice: "Your password again.", signOut: false, stepUp: true };
+const EXPIRED: Reason = { title: "Expired.", advice: "Sign in again.", signOut: false, stepUp: false };
 
 const CONFIG: PageConfig = {
   apiKey: "key",
@@ -12,6 +13,8 @@ const CONFIG: PageConfig = {
   projectId: "p",
   emulatorUrl: "",
   workerUrl: "/service-worker.js",
+  appName: "[DEFAULT]",
+  cookie: false,
   prefix: "/.gateway/",
   providers: ["password"],
   title: "Acme",
@@ -19,9 +22,10 @@ const CONFIG: PageConfig = {
   rd: "/notes",
   reason: "",
   reasons: {
-    sign_in_required: { title: "Please sign in.", advice: "", signOut: false },
+    sign_in_required: { title: "Please sign in.", advice: "", signOut: false, stepUp: false },
     session_revoked: REVOKED,
     token_expired: EXPIRED,
+    step_up_auth_age: STEP_UP,
   },
   passwordReset: true,
 };
@@ -45,7 +49,7 @@ const come = (over: Partial<Surroundings> = {}, config: Partial<PageConfig> = {}
     storage,
     reloaded: false,
     signOut,
-    worker: Promise.resolve(),
+    carrier: () => Promise.resolve(),
     now: () => 1_000_000,
     ...over,
   });
@@ -73,6 +77,24 @@ describe("someone without a session: the login page", () => {
   });
 });
 
+describe("someone with a good session who is to prove more: the login page", () => {
+  it("asks them instead of sending them back to where they came from", async () => {
+    expect(await come({}, { reason: "step_up_auth_age" })).toEqual({ kind: "prove", because: STEP_UP });
+    expect(signOut).not.toHaveBeenCalled();
+    expect(kept.size).toBe(0);
+  });
+
+  it("shows the form when the session is no longer good", async () => {
+    fetched.mockResolvedValue(problem(401, "session_revoked"));
+    expect(await come({}, { reason: "step_up_auth_age" })).toEqual({ kind: "form", because: REVOKED });
+    expect(signOut).toHaveBeenCalledOnce();
+  });
+
+  it("shows the form when nobody is signed in", async () => {
+    expect(await come({ user: null }, { reason: "step_up_auth_age" })).toEqual({ kind: "form", because: STEP_UP });
+  });
+});
+
 describe("someone with a good session: the login page", () => {
   it("sends them on after the gateway accepted their token", async () => {
     expect(await come()).toEqual({ kind: "leave" });
@@ -91,7 +113,7 @@ describe("someone with a good session: the login page", () => {
     const worker = new Promise<void>((resolve) => {
       ready = resolve;
     });
-    const step = come({ worker });
+    const step = come({ carrier: () => worker });
     expect(await Promise.race([step, new Promise((resolve) => setTimeout(() => resolve("waiting"), 5))])).toBe(
       "waiting",
     );
@@ -100,7 +122,7 @@ describe("someone with a good session: the login page", () => {
   });
 
   it("says so when there is no worker", async () => {
-    expect(await come({ worker: Promise.reject(new Error("no")) })).toEqual({ kind: "no-worker" });
+    expect(await come({ carrier: () => Promise.reject(new Error("no")) })).toEqual({ kind: "no-worker" });
   });
 });
 

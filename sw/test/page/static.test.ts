@@ -44,7 +44,7 @@ describe("login.html: the gateway's page", () => {
 
   it("names every field, for people and for password managers", () => {
     const inputs = [...html.matchAll(/<input[^>]*>/g)].map(([input]) => input);
-    expect(inputs).toHaveLength(5);
+    expect(inputs).toHaveLength(7);
     for (const input of inputs) {
       const id = /\bid="([^"]+)"/.exec(input)?.[1];
       expect(html).toContain(`<label for="${id}">`);
@@ -53,7 +53,7 @@ describe("login.html: the gateway's page", () => {
   });
 
   it("announces errors and says something without JavaScript", () => {
-    expect(html.match(/class="form-error" id="[^"]+" role="alert"/g)).toHaveLength(3);
+    expect(html.match(/class="form-error" id="[^"]+" role="alert"/g)).toHaveLength(4);
     expect(html).toMatch(/<noscript>[\s\S]*JavaScript[\s\S]*<\/noscript>/);
   });
 

@@ -1,0 +1,320 @@
+"""One replayed request to the backend and its answer back, driven by the sockets alone: no task, no request object.
+
+The rules this file obeys are those of :mod:`gateway.proxy.forward` (``threats.md`` rows 22, 24, 25, 42 and 43), and so
+are the bytes on both sides. What it does not do itself it gives back before a byte was written to the client: a request
+whose reused connection died before the first byte of an answer goes the ordinary way once more.
+
+Deadlines are watched by one timer for all exchanges, so they are kept to within :data:`TICK` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.core.decision import Allow
+from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from gateway.mutators.headers import HOP_BY_HOP, fold
+from gateway.policy.routes import Route
+from gateway.proxy.answer import AnswerHead, ChunkedBody, head_end
+from gateway.proxy.connection import MAX_INTERIM, UpstreamConnection
+from gateway.proxy.forward import RELAYED_INTERIM, head_bytes
+from gateway.proxy.plain_answer import RewrittenHead, rewrite
+from gateway.proxy.upstream import Upstream
+
+TICK: Final = 0.5
+"""Seconds between two looks at the deadlines; a quarter of the shortest deadline where that is less."""
+
+_SWITCHING: Final = 101
+_BODYLESS: Final = frozenset({204, 304})
+
+
+class Client(Protocol):
+    """The client's connection, as an exchange sees it."""
+
+    def answer(self, data: bytes) -> None:
+        """Write to the client."""
+
+    def answered(self) -> None:
+        """The answer is complete; the next request may come."""
+
+    def broken_off(self) -> None:
+        """The answer is incomplete, and the client must see that."""
+
+    def given_back(self) -> None:
+        """Nothing was written: the request goes the ordinary way."""
+
+    def failed(self, error: UpstreamError) -> None:
+        """Nothing was written: the client can be told why."""
+
+    def still_here(self) -> None:
+        """The exchange goes on, so the connection is not idle."""
+
+
+class Watch:
+    """Exchanges under way and their deadlines.
+
+    :param tick: seconds between two looks.
+    """
+
+    def __init__(self, tick: float = TICK) -> None:
+        self.exchanges: set[DirectExchange] = set()
+        self._tick = tick
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, exchange: DirectExchange) -> None:
+        """Watch over ``exchange``."""
+        self.exchanges.add(exchange)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._tick, self._look)
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for exchange in list(self.exchanges):
+            exchange.look(now)
+        if self.exchanges:
+            self._timer = loop.call_later(self._tick, self._look)
+
+
+class DirectExchange:
+    """One request and its answer. Implements :class:`gateway.proxy.connection.Receiver`."""
+
+    __slots__ = (
+        "_answering",
+        "_buffer",
+        "_chunked",
+        "_client",
+        "_connection",
+        "_deadline",
+        "_decision",
+        "_decoder",
+        "_head_only",
+        "_interim",
+        "_left",
+        "_now",
+        "_over",
+        "_persistent",
+        "_request_id",
+        "_route",
+        "_upstream",
+        "_watch",
+        "status",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        upstream: Upstream,
+        connection: UpstreamConnection,
+        watch: Watch,
+        *,
+        decision: Allow,
+        route: Route,
+        request_id: bytes,
+        head_only: bool,
+    ) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._connection = connection
+        self._watch = watch
+        self._decision = decision
+        self._route = route
+        self.status = 0
+        """The answer's, once its head is here."""
+        self._request_id = request_id
+        self._head_only = head_only
+        self._now: Callable[[], float] = asyncio.get_running_loop().time
+        self._buffer = b""
+        """A head that has not arrived as a whole."""
+        self._answering = False
+        """Whether the answer's head was written to the client."""
+        self._interim = 0
+        self._left: int | None = None
+        """Bytes of the body still to come; None for a body that its coding or the connection's end delimits."""
+        self._chunked = False
+        self._decoder: ChunkedBody | None = None
+        self._persistent = False
+        self._deadline = 0.0
+        self._over = False
+
+    def start(self, head: bytes) -> None:
+        """Send the request.
+
+        :raises ConnectionResetError: the connection is gone; nothing has happened.
+        """
+        connection = self._connection
+        connection.write(head)
+        connection.requests += 1
+        connection.receiver = self
+        self._deadline = self._now() + self._upstream.timeouts.first_byte
+        self._watch.add(self)
+
+    # ---- from the upstream ----
+
+    def upstream_data(self, data: bytes) -> None:
+        """Take bytes of the answer and pass them on."""
+        try:
+            if self._answering:
+                self._deadline = self._now() + self._upstream.timeouts.idle
+                self._body(data, b"")
+            else:
+                self._heads(self._buffer + data if self._buffer else data)
+        except UpstreamError as error:
+            self._fail(error)
+
+    def upstream_ended(self, error: Exception | None) -> None:
+        """The upstream closed its side, or the connection broke."""
+        if self._over:
+            return
+        if self._answering:
+            if error is None and self._left is None and self._decoder is None:
+                # The end of the connection is the end of this body.
+                self._finish(b"0\r\n\r\n", reusable=False)
+            else:
+                self._fail(UpstreamProtocolError("the answer broke off"))
+        elif self._buffer:
+            self._fail(UpstreamProtocolError("the answer ended within its head"))
+        elif not self._connection.answered:
+            # A reused connection (there are no others here) that died before the upstream can have seen a GET or HEAD.
+            self._end(reusable=False)
+            self._client.given_back()
+        else:
+            self._fail(UpstreamUnreachable(f"upstream {self._upstream.name}: the connection broke"))
+
+    def _heads(self, data: bytes) -> None:
+        """Heads from the start of ``data``: interim ones, then the final one and what of its body is there.
+
+        :raises UpstreamProtocolError: one may not be passed on.
+        """
+        while True:
+            end = head_end(data)
+            if end < 0:
+                self._buffer = data
+                return
+            head = rewrite(data[:end], self._decision, self._route, self._request_id)
+            data = data[end:]
+            if isinstance(head, RewrittenHead):
+                self._buffer = b""
+                self._final(head, data)
+                return
+            self._relay_interim(head)
+
+    def _relay_interim(self, head: AnswerHead) -> None:
+        if head.status == _SWITCHING:
+            raise UpstreamProtocolError("the upstream switched protocols unasked")
+        if head.status in RELAYED_INTERIM:
+            fields = [(name, value) for name, value in head.fields if fold(name) not in HOP_BY_HOP]
+            self._client.answer(head_bytes(head, fields))
+        self._interim += 1
+        if self._interim >= MAX_INTERIM:
+            raise UpstreamProtocolError("the upstream sends interim answers without end")
+
+    def _final(self, head: RewrittenHead, data: bytes) -> None:
+        self._answering = True
+        self.status = head.status
+        self._deadline = self._now() + self._upstream.timeouts.idle
+        self._persistent = head.persistent
+        bodyless = self._head_only or head.status in _BODYLESS
+        written = head.lines
+        if head.length is not None and head.status != http.HTTPStatus.NO_CONTENT:
+            written += b"Content-Length: %d\r\n" % head.length
+        if bodyless:
+            surplus = head.status == http.HTTPStatus.NO_CONTENT and (head.chunked or bool(head.length))
+            self._finish(written + b"\r\n", reusable=not data and not surplus)
+            return
+        self._left = head.length
+        self._decoder = ChunkedBody() if head.chunked else None
+        self._chunked = head.length is None
+        if self._chunked:
+            written += b"Transfer-Encoding: chunked\r\n"
+        if not data and self._left != 0:
+            # Nothing of the body is here yet, and an event stream may stay silent for long: the head goes out alone.
+            self._client.answer(written + b"\r\n")
+            return
+        self._body(data, written + b"\r\n")
+
+    def _body(self, data: bytes, pending: bytes) -> None:
+        """Pass a piece of the body on, behind what is ``pending``.
+
+        :raises UpstreamProtocolError: the chunked coding is malformed.
+        """
+        left, decoder = self._left, self._decoder
+        if left is not None:
+            size = len(data)
+            if size < left:
+                self._left = left - size
+                self._client.answer(pending + data if pending else data)
+            else:
+                self._finish(pending + data[:left], reusable=size == left)
+            return
+        piece = data
+        if decoder is not None:
+            try:
+                piece = decoder.feed(data)
+            except UpstreamProtocolError:
+                if pending:
+                    self._client.answer(pending)
+                raise
+        if piece:
+            pending += b"%x\r\n%b\r\n" % (len(piece), piece)
+        if decoder is not None and decoder.done:
+            self._finish(pending + b"0\r\n\r\n", reusable=not decoder.rest)
+        elif pending:
+            self._client.answer(pending)
+
+    # ---- from the client's side and the clock ----
+
+    def client_slow(self, *, slow: bool) -> None:
+        """The client's socket takes no more, or takes more again."""
+        if not self._over:
+            self._deadline = self._now() + self._upstream.timeouts.idle
+            self._connection.hold(held=slow)
+
+    def client_gone(self) -> None:
+        """The client's connection ended: so does the call to the backend."""
+        if not self._over:
+            self._end(reusable=False)
+
+    def look(self, now: float) -> None:
+        """End the exchange if nothing moved for too long."""
+        if now < self._deadline:
+            self._client.still_here()
+        elif not self._over:
+            self._fail(UpstreamTimeout(f"upstream {self._upstream.name}: no answer in time"))
+
+    # ---- the end ----
+
+    def _finish(self, last: bytes, *, reusable: bool) -> None:
+        self._end(reusable=reusable and self._persistent)
+        self._client.answer(last)
+        self._client.answered()
+
+    def _fail(self, error: UpstreamError) -> None:
+        if self._over:
+            return
+        self._end(reusable=False)
+        if self._answering:
+            self._client.broken_off()
+        else:
+            self._client.failed(error)
+
+    def _end(self, *, reusable: bool) -> None:
+        self._over = True
+        self._watch.exchanges.discard(self)
+        connection = self._connection
+        connection.receiver = None
+        if reusable:
+            connection.hold(held=False)
+            self._upstream.release(connection)
+        else:
+            connection.close()

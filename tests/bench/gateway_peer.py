@@ -1,0 +1,116 @@
+"""The gateway as it is measured: real guard, verifier, revocation cache, routes and decision log."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from gateway.adapters.revocation_cache import RevocationCache
+from gateway.clock import SystemClock
+from gateway.core.claims import Principal
+from gateway.core.client_ip import AddressResolver
+from gateway.core.ports import AccountRecord
+from gateway.guard import SessionGuard
+from gateway.http.endpoints import Endpoints, LoginSettings
+from gateway.http.reply import Replies
+from gateway.http.scripts import WorkerSettings
+from gateway.observe.decisions import DecisionLog, json_line
+from gateway.policy.routes import Auth, Route, RouteTable
+from gateway.proxy.server import ProxyServer
+from gateway.proxy.upstream import Upstream
+from gateway.tokens.id_token import IdTokenRules
+from gateway.tokens.verifier import IdTokenVerifier
+from tests.support import forge
+from tests.support.wire import FakeAssets
+
+
+class Keys:
+    """Published keys, read from a file instead of over HTTPS."""
+
+    def __init__(self, path: Path) -> None:
+        self._keys: dict[str, RSAPublicKey] = {}
+        for kid, pem in json.loads(path.read_text()).items():
+            key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+            assert isinstance(key, RSAPublicKey)
+            self._keys[kid] = key
+
+    def peek(self, kid: str) -> RSAPublicKey | None:
+        return self._keys.get(kid)
+
+    async def key(self, kid: str) -> RSAPublicKey | None:
+        return self._keys.get(kid)
+
+
+class Everybody:
+    """An account service where everybody has an account in good standing."""
+
+    async def look_up(self, tenant: str | None, uids: Sequence[str]) -> Mapping[str, AccountRecord]:
+        return {uid: AccountRecord(disabled=False, valid_since=0) for uid in uids}
+
+    async def revoke(self, principal: Principal) -> None:
+        """Nothing to do: the cache remembers it."""
+
+
+async def serve(options: argparse.Namespace) -> None:
+    clock = SystemClock()
+    revocation = RevocationCache(Everybody(), clock)
+    await revocation.start()
+    routes = [
+        Route("assets", "/static/**", "app", Auth.PUBLIC),
+        Route("admin", "/admin/**", "app"),
+        Route("all", "/**", "app"),
+    ]
+    guard = SessionGuard(
+        routes=RouteTable(routes),
+        verifier=IdTokenVerifier(IdTokenRules(forge.PROJECT), Keys(options.keys), clock),
+        revocation=revocation,
+        addresses=AddressResolver(),
+        clock=clock,
+    )
+    replies = Replies(FakeAssets(), title="Bench")
+    login = LoginSettings(api_key="key", project_id=forge.PROJECT, title="Bench")
+    endpoints = Endpoints(FakeAssets(), replies, login, WorkerSettings(api_key="key"))
+    with options.log.open("w") as stream:
+        audit = DecisionLog(json_line, stream)
+        proxy = ProxyServer(
+            guard,
+            {"app": Upstream("app", [options.upstream])},
+            endpoints,
+            replies,
+            audit,
+            fast_path=not options.ordinary,
+        )
+        await proxy.start("127.0.0.1", options.port)
+        gc.collect()
+        gc.freeze()
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--upstream", required=True)
+    parser.add_argument("--keys", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--ordinary", action="store_true")
+    parser.add_argument("--uvloop", action="store_true")
+    options = parser.parse_args()
+    factory = None
+    if options.uvloop:
+        import uvloop  # noqa: PLC0415 - only where it is installed
+
+        factory = uvloop.new_event_loop
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(serve(options))
+
+
+if __name__ == "__main__":
+    main()
