@@ -1,20 +1,15 @@
-"""The composition root: from a configuration to a running gateway. The only module that knows everyone.
-
-Nothing is looked up globally: every part gets what it needs through its constructor, here.
-"""
+"""The gateway as a whole: opened, started and closed once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from gateway import __version__
 from gateway.adapters.firebase_users import FirebaseDirectory
-from gateway.adapters.geoip import GeoFiles, GeoFilesLocator
 from gateway.adapters.google_keys import PublishedKeys
 from gateway.adapters.memory import MAX_DENIAL, MemoryDenyList
 from gateway.adapters.network_memory import InProcessNetworks
@@ -27,15 +22,14 @@ from gateway.config.rules import policy_routes
 from gateway.core.client_ip import AddressResolver
 from gateway.errors import ConfigError, DependencyError
 from gateway.guard import FOREVER, SessionGuard
-from gateway.http.cookies import SessionCookieSettings, sdk_id_cookie
+from gateway.http.cookies import sdk_id_cookie
 from gateway.http.cookies_proxy import SdkCookies, SdkServices
-from gateway.http.endpoints import Endpoints, LoginSettings
+from gateway.http.endpoints import Endpoints
 from gateway.http.reply import Replies
-from gateway.http.scripts import WorkerApp, WorkerSettings
 from gateway.http.session_cookie import SessionCookieEndpoint
 from gateway.http.sessions import SignOut
 from gateway.http.trail import TrailReaders
-from gateway.observe.decisions import DecisionLog, NoLog, json_line, text_line
+from gateway.observe.decisions import DecisionLog
 from gateway.observe.figures import all_figures, data_figures
 from gateway.observe.health import Check, account_service_check, admin_application, listen
 from gateway.observe.metrics import CountingSink, Metrics, TimedVerifier, metrics_page
@@ -46,12 +40,13 @@ from gateway.services import account_credentials, service_addresses
 from gateway.tokens.id_token import IdTokenRules
 from gateway.tokens.session_cookie import session_cookie_rules
 from gateway.tokens.verifier import IdTokenVerifier, SessionCookieVerifier
+from gateway.wiring.settings import cookie_settings, decision_log, locator_of, login_settings, worker_settings
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from gateway.adapters.geoip import GeoFilesLocator
     from gateway.config.load import Loaded
-    from gateway.config.model import Config
     from gateway.core.claims import Principal
     from gateway.core.credential import CookieName
     from gateway.core.ports import AddressSource, AuditSink, Clock, Verifier
@@ -61,20 +56,6 @@ SHUTDOWN_GRACE: Final = 10.0
 """Seconds that requests in flight may take once the gateway stops."""
 
 _log = logging.getLogger(__name__)
-
-
-def locator_of(loaded: Loaded, clock: Clock) -> GeoFilesLocator | None:
-    """What the configured databases say of addresses; None when there are none. Nothing is read yet.
-
-    :raises ConfigError: a database is configured and the package that reads it is not installed.
-    """
-    network = loaded.config.network
-    asn, country, relay, hosting = (
-        loaded.directory / path if path else None
-        for path in (network.asn_db, network.country_db, network.relay_list, network.hosting_list)
-    )
-    files = GeoFiles(asn, country, relay, hosting)
-    return GeoFilesLocator(files, clock, max_age=network.max_data_age) if files.named() else None
 
 
 class Gateway:
@@ -101,7 +82,7 @@ class Gateway:
         self._addresses: AddressSource = addresses or AddressResolver(
             (network.block for network in loaded.config.listen.trusted_proxies), loaded.config.listen.forwarded
         )
-        self._audit: AuditSink = audit or _decision_log(loaded.config)
+        self._audit: AuditSink = audit or decision_log(loaded.config)
         self._demo_account = demo_account
         self._generation = generation
         self._clock: Clock = SystemClock()
@@ -186,8 +167,8 @@ class Gateway:
         endpoints = Endpoints(
             assets,
             replies,
-            self._login_settings(),
-            self._worker_settings(),
+            login_settings(config, self._services, self._demo_account),
+            worker_settings(config, self._services),
             prefix=config.listen.prefix,
             preset=config.network.preset,
             sign_out=SignOut(
@@ -197,7 +178,7 @@ class Gateway:
                 prefix=config.listen.prefix,
             ),
             session_cookie=SessionCookieEndpoint(
-                self._cookie_settings(),
+                cookie_settings(self._config),
                 replies,
                 SystemClock(),
                 address=f"{config.listen.prefix}session",
@@ -280,9 +261,9 @@ class Gateway:
         session = self._config.session
         cookies: dict[CookieName, Verifier] = {}
         if session.cookie == "id_token":
-            cookies[self._cookie_settings().cookie] = id_tokens
+            cookies[cookie_settings(self._config).cookie] = id_tokens
         elif session.cookie == "session_cookie":
-            cookies[self._cookie_settings().cookie] = self.session_cookies()
+            cookies[cookie_settings(self._config).cookie] = self.session_cookies()
             if self._cookie_keys is not None:
                 await self._cookie_keys.start()
         if session.sdk_cookies:
@@ -383,48 +364,12 @@ class Gateway:
     def _cookie_keys_fault(self) -> str | None:
         return _fault_of(self._cookie_keys)
 
-    def _cookie_settings(self) -> SessionCookieSettings:
-        session = self._config.session
-        app = self._config.worker.apps[0].name
-        return SessionCookieSettings(
-            session.cookie, session.cookie_name, int(session.cookie_lifetime), session.sdk_cookies, app
-        )
-
     def _sdk_cookies(self, replies: Replies) -> SdkCookies | None:
         if not self._config.session.sdk_cookies or self._session is None or self._services.sdk is None:
             return None
         app = self._config.worker.apps[0]
         services = SdkServices(*self._services.sdk, app.api_key or self._config.firebase.api_key)
         return SdkCookies(services, self._session, replies, SystemClock(), app=app.name)
-
-    def _login_settings(self) -> LoginSettings:
-        config = self._config
-        return LoginSettings(
-            api_key=config.worker.apps[0].api_key or config.firebase.api_key,
-            project_id=config.firebase.project_id,
-            auth_domain=config.firebase.auth_domain,
-            emulator_url=self._services.browser_emulator,
-            title=config.login.title,
-            home=config.login.home,
-            providers=config.login.providers,
-            return_to=config.login.return_to,
-            connect=self._services.connect,
-            demo=self._demo_account,
-        )
-
-    def _worker_settings(self) -> WorkerSettings:
-        worker = self._config.worker
-        return WorkerSettings(
-            api_key=self._config.firebase.api_key,
-            token_url=self._services.token,
-            path=self._config.listen.worker,
-            apps=tuple(WorkerApp(app.api_key, app.name, app.tenants) for app in worker.apps),
-            excluded=worker.excluded,
-            cookie=self._config.session.cookie != "off",
-            enabled=worker.enabled,
-            sdk=worker.sdk,
-            own=worker.own,
-        )
 
 
 def _fault_of(keys: PublishedKeys | None) -> str | None:
@@ -434,10 +379,3 @@ def _fault_of(keys: PublishedKeys | None) -> str | None:
     if status.usable:
         return None
     return f"no usable certificates from {status.url}: {status.error or 'not fetched yet'}"
-
-
-def _decision_log(config: Config) -> AuditSink:
-    if config.log.decisions == "off":
-        return NoLog()
-    line = json_line if config.log.decisions == "json" else text_line
-    return DecisionLog(partial(line, key=config.log.pseudonym_key.encode()))
