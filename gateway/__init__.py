@@ -5,6 +5,9 @@ The public names are those in ``__all__``; everything else may change in any rel
 
 from __future__ import annotations
 
+import importlib
+import typing
+
 from gateway.core.claims import Claims, Principal
 from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny, Preflight
 from gateway.core.session import NetworkLevel, Session
@@ -36,7 +39,38 @@ from gateway.guard import SessionGuard
 from gateway.reasons import Outcome, Reason
 from gateway.tokens.jws import verify_compact
 
+if typing.TYPE_CHECKING:
+    from gateway.middleware import (
+        optional,
+        public,
+        require,
+        session_ended,
+        session_middleware,
+        session_of,
+    )
+    from gateway.wiring.application import setup
+
 __version__ = "0.1.0"
+
+_LATE: typing.Final = {
+    "optional": "gateway.middleware",
+    "public": "gateway.middleware",
+    "require": "gateway.middleware",
+    "session_ended": "gateway.middleware",
+    "session_middleware": "gateway.middleware",
+    "session_of": "gateway.middleware",
+    "setup": "gateway.wiring.application",
+}
+"""Names that bring aiohttp and more with them: imported when they are first asked for."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_LATE[name]), name)
+    globals()[name] = found
+    return found
+
 
 __all__ = [
     "Allow",
@@ -75,5 +109,12 @@ __all__ = [
     "WrongSubject",
     "WrongTenant",
     "__version__",
+    "optional",
+    "public",
+    "require",
+    "session_ended",
+    "session_middleware",
+    "session_of",
+    "setup",
     "verify_compact",
 ]

@@ -9,28 +9,32 @@ half-trusted one.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from gateway import reasons
-from gateway.core.credential import Carrier, find_credentials
+from gateway.core.at_once import MustWait, PromptVerifier, StandingsAtOnce, VerifierAtOnce
+from gateway.core.credential import Carrier, find_credentials, why_absent
 from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny, Preflight
 from gateway.core.session import NetworkAction, NetworkLevel, Session
-from gateway.errors import DependencyError, RequestError, RevocationUnavailable, TokenError, TokenExpired
+from gateway.core.trail import note as _note
+from gateway.errors import DependencyError, RequestError, TokenError, TokenExpired
 from gateway.policy.assurance import Unmet, holds_until, unmet
 from gateway.policy.cross_site import is_cross_site, requested_method
 from gateway.policy.networks import Finding, NetworkJudge
-from gateway.policy.routes import Auth, OnOutage
+from gateway.policy.routes import Auth
+from gateway.policy.standing import revoked, standing_for, standing_text
 from gateway.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from gateway.core.claims import Claims, Principal
+    from gateway.core.claims import Claims
     from gateway.core.client_ip import IPAddress
     from gateway.core.context import RequestContext
     from gateway.core.credential import CookieName, Credential
-    from gateway.core.ports import AddressSource, Clock, RevocationSource, Revoker, SessionDenyList, Standing, Verifier
+    from gateway.core.ports import AddressSource, Clock, RevocationSource, Revoker, SessionDenyList, Verifier
     from gateway.core.trail import Trail
     from gateway.policy.routes import Route, RouteTable
 
@@ -49,7 +53,7 @@ _SPOKEN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why there is no session; ``cookie`` names the cookie that brought the refused credential."""
+    """Why there is no session; ``cookie`` names the cookie that brought the refused credential, or that had expired."""
 
     reason: Reason
     retry_after: int | None = None
@@ -94,8 +98,9 @@ class SessionGuard:
         self._deny_list = deny_list
         self._revoker = revoker
         self._max_age = max_age
-        self._cookies = tuple(cookies or ())
+        self.cookies: Final = tuple(cookies or ())
         self._verifiers = {Carrier.BEARER: verifier} | {name.carrier: by for name, by in (cookies or {}).items()}
+        self._at_once = self._that_never_waits()
 
     async def judge(self, context: RequestContext, trail: Trail | None = None) -> Decision:
         """Judge one request.
@@ -120,6 +125,36 @@ class SessionGuard:
             return self._preflight(route, client, context, trail)
         return await self.judge_on(route, client, context, trail)
 
+    def judge_at_once(self, context: RequestContext) -> Decision | None:
+        """The very judgement of :meth:`judge` where nothing has to be waited for; None where something has to be.
+
+        None is no refusal, and nothing was remembered of the request but that its signature is good, if it is.
+        """
+        if self._at_once is None:
+            return None
+        judgement = self._at_once.judge(context)
+        try:
+            judgement.send(None)
+        except StopIteration as done:
+            decision: Decision = done.value
+            return decision
+        except MustWait:
+            pass
+        judgement.close()
+        return None
+
+    def _that_never_waits(self) -> SessionGuard | None:
+        """The same judge with the same parts, except that none of them waits; None where one cannot but wait."""
+        prompt = {carrier: by for carrier, by in self._verifiers.items() if isinstance(by, PromptVerifier)}
+        if len(prompt) < len(self._verifiers):
+            return None
+        twin = copy.copy(self)
+        standings = StandingsAtOnce(self._revocation) if self._revocation is not None else None
+        vars(twin).update(
+            _verifiers={carrier: VerifierAtOnce(by) for carrier, by in prompt.items()}, _revocation=standings
+        )
+        return twin
+
     def _preflight(
         self, route: Route, client: IPAddress | None, context: RequestContext, trail: Trail | None
     ) -> Preflight | Deny:
@@ -143,23 +178,88 @@ class SessionGuard:
         if route.auth is Auth.OPTIONAL:
             ignored = None if refusal is reasons.SIGN_IN_REQUIRED else refusal
             reason = reasons.ANONYMOUS if ignored is None else reasons.CREDENTIAL_IGNORED
-            return self._anonymous(route, client, reason, ignored)
+            return replace(self._anonymous(route, client, reason, ignored), cookie=found.cookie)
         if not isinstance(found, _Refusal):
             return found
         if refusal.outcome is reasons.Outcome.CHALLENGE:
             return Challenge(refusal, route.name, client, cookie=found.cookie)
         return Deny(refusal, route.name, found.retry_after, client, cookie=found.cookie)
 
-    def holds(self, decision: Allow, now: float) -> bool:
+    async def judge_again(self, context: RequestContext, earlier: Allow, renewed: Claims | None = None) -> Decision:
+        """Judge a request that is still under way, long after it was let pass.
+
+        As a new request would be judged, but: a session stands where ``renewed`` does; where it came from is weighed
+        only after a change of configuration, because a connection that lingers is no sign that somebody is there; and
+        where the session is over, nobody goes on as nobody in particular with what was begun as somebody.
+
+        :param earlier: what let it pass.
+        :param renewed: claims of a newer token of the same session; None for those of the request's own credential.
+        """
+        if earlier.session is None:
+            return await self.judge(context)
+        client, carrier = earlier.client, earlier.session.carrier
+        try:
+            route = self.routes.match(context.method, context.host, context.target)
+        except RequestError as error:
+            return Deny(error.reason, client=client)
+        if route is None:
+            return Deny(reasons.NO_ROUTE, client=client)
+        if route.auth is Auth.PUBLIC:
+            return self._anonymous(route, client, reasons.PUBLIC_ROUTE)
+        known = earlier.session if earlier.conditions.generation == self.generation else None
+        try:
+            claims = renewed or await self._claims(context, carrier)
+            if claims is None:
+                answer: Allow | Challenge | Deny | Reason = reasons.SIGN_IN_REQUIRED
+            elif self._clock.now() >= claims.expires_at:
+                answer = reasons.TOKEN_EXPIRED
+            else:
+                answer = await self._stands(claims, carrier, route, client, context, None, known)
+        except TokenError as error:
+            answer = error.reason
+        except DependencyError as error:
+            return Deny(error.reason, route.name, error.retry_after, client, earlier.session)
+        if not isinstance(answer, Reason):
+            return answer
+        if answer.outcome is reasons.Outcome.CHALLENGE:
+            return Challenge(answer, route.name, client, session=earlier.session)
+        return Deny(answer, route.name, client=client, session=earlier.session)
+
+    async def _claims(self, context: RequestContext, carrier: Carrier) -> Claims | None:
+        """What the request's own credential says now.
+
+        :raises TokenError: it is refused.
+        :raises DependencyError: it cannot be verified now.
+        """
+        scheme = self.addresses.scheme(context.peer, context.headers, context.scheme)
+        found = find_credentials(context.headers, self.cookies, scheme, context.host)
+        for credential in () if found is None or isinstance(found, Reason) else found:
+            if credential.carrier is carrier:
+                return await self._verifiers[carrier].verify(credential.token)
+        return None
+
+    @property
+    def denials(self) -> int:
+        """The deny list's generation: while it stands still, nobody else has signed out."""
+        return self._deny_list.generation if self._deny_list is not None else 0
+
+    def signed_out(self, session: Session) -> bool:
+        """Whether the session was ended here."""
+        return self._deny_list is not None and self._deny_list.denied(session.principal, session.claims.auth_time)
+
+    def holds(self, decision: Allow, now: float, *, under_way: bool = False) -> bool:
         """Whether an earlier decision may be given again, as far as time, revocation, sign-out and configuration go.
 
         That the token's bytes, the route and the client are the same is for the caller to compare. False is no
         refusal: it means that the request has to be judged.
 
         :param now: wall-clock seconds since the epoch.
+        :param under_way: it is the very request that the decision was made on, so that it need not be replayable.
         """
         conditions = decision.conditions
-        if not conditions.replayable or now >= conditions.expires_at or conditions.generation != self.generation:
+        if not (conditions.replayable or under_way) or now >= conditions.expires_at:
+            return False
+        if conditions.generation != self.generation:
             return False
         if decision.session is None:
             return True
@@ -181,20 +281,21 @@ class SessionGuard:
         self, route: Route, client: IPAddress | None, context: RequestContext, trail: Trail | None
     ) -> Allow | Challenge | Deny | _Refusal:
         scheme = context.scheme
-        if self._cookies and b"cookie" in context.headers:
+        if self.cookies and b"cookie" in context.headers:
             scheme = self.addresses.scheme(context.peer, context.headers, scheme)
-        found = find_credentials(context.headers, self._cookies, scheme, context.host)
+        found = find_credentials(context.headers, self.cookies, scheme, context.host)
         if found is None or isinstance(found, Reason):
-            refusal = found or _absent(context)
+            refusal = found or why_absent(context.headers)
             _note(trail, "credential", refusal.id if found else f"none: {refusal.id}", ok=False)
             return _Refusal(refusal)
+        spent = ""
         for index, credential in enumerate(found):
             _note(trail, "credential", f"one {_SPOKEN[credential.carrier]}")
             try:
                 claims = await self._verifiers[credential.carrier].verify(credential.token)
                 _note_verified(trail, claims)
                 others = [other for other in found[index + 1 :] if other.token != credential.token]
-                stranger = await self._stranger(claims, others) if others else None
+                stranger, settled = await self._stranger(claims, others) if others else (None, True)
                 if stranger is not None:
                     _note(trail, "credential", f"a {_SPOKEN[stranger.carrier]} of somebody else beside it", ok=False)
                     return _Refusal(reasons.CREDENTIAL_CONFLICT, cookie=stranger.cookie)
@@ -202,6 +303,8 @@ class SessionGuard:
             except TokenError as error:
                 _note(trail, "token", f"{error.reason.id}: {error}", ok=False)
                 if isinstance(error, TokenExpired) and credential.carrier.ambient:
+                    # Whoever renews the SDK's is at it; without it, the SDK would take its user for signed out.
+                    spent = spent if credential.carrier is Carrier.SDK_COOKIE else credential.cookie
                     continue  # a cookie that has had its time is none: browsers drop it at the same moment
                 return _Refusal(error.reason, cookie=credential.cookie)
             except DependencyError as error:
@@ -209,21 +312,29 @@ class SessionGuard:
                 return _Refusal(error.reason, error.retry_after)
             if isinstance(answer, Reason):
                 return _Refusal(answer, cookie=credential.cookie)
-            return answer if isinstance(answer, Allow) else replace(answer, cookie=credential.cookie)
-        return _Refusal(_absent(context))
+            if not isinstance(answer, Allow):
+                return replace(answer, cookie=credential.cookie)
+            if settled and not spent:
+                return answer
+            return replace(answer, cookie=spent, conditions=replace(answer.conditions, replayable=False))
+        return _Refusal(why_absent(context.headers), cookie=spent)
 
-    async def _stranger(self, claims: Claims, others: Sequence[Credential]) -> Credential | None:
-        """The first good credential of another user among ``others``.
+    async def _stranger(self, claims: Claims, others: Sequence[Credential]) -> tuple[Credential | None, bool]:
+        """The first good credential of another user among ``others``, and whether that answer is good for later too.
 
-        One that is not good, or cannot be judged now, would not have passed by itself and changes nothing.
+        One that is not good, or cannot be judged now, would not have passed by itself and changes nothing. But it may
+        be good later, unless it has expired.
         """
+        settled = True
         for other in others:
             try:
                 if (await self._verifiers[other.carrier].verify(other.token)).principal != claims.principal:
-                    return other
-            except (TokenError, DependencyError):
+                    return other, True
+            except TokenExpired:
                 continue
-        return None
+            except (TokenError, DependencyError):
+                settled = False
+        return None, settled
 
     async def _stands(
         self,
@@ -233,8 +344,12 @@ class SessionGuard:
         client: IPAddress | None,
         context: RequestContext,
         trail: Trail | None,
+        known: Session | None = None,
     ) -> Allow | Challenge | Deny | Reason:
-        """Judge what stands behind good claims: where the request came from, the account, the network, the demands."""
+        """Judge what stands behind good claims: where the request came from, the account, the network, the demands.
+
+        :param known: whose network was weighed already.
+        """
         if is_cross_site(context, ambient=carrier.ambient, cors=route.cors):
             _note(trail, "origin", "nothing shows that this site started it" if carrier.ambient else _FOREIGN, ok=False)
             return reasons.CROSS_SITE
@@ -247,9 +362,9 @@ class SessionGuard:
         if self._revocation is not None:
             standing = self._revocation.peek(claims.principal)
             if standing is None:
-                standing, allowed = await _standing(self._revocation, claims.principal, route)
-            refusal_or_none = _revoked(claims, standing)
-            _note(trail, "revocation", lambda: _standing_text(standing, allowed), ok=refusal_or_none is None)
+                standing, allowed = await standing_for(self._revocation, claims.principal, route)
+            refusal_or_none = revoked(claims, standing)
+            _note(trail, "revocation", lambda: standing_text(standing, allowed), ok=refusal_or_none is None)
             if refusal_or_none is not None:
                 return refusal_or_none
             epoch = standing.epoch if standing is not None and allowed is reasons.SESSION_VALID else UNCHECKED_EPOCH
@@ -261,12 +376,11 @@ class SessionGuard:
             _note(trail, "sign-out", "signed out here" if denied else "not signed out here", ok=not denied)
             if denied:
                 return reasons.SESSION_SIGNED_OUT
-        admitted = self._admit(claims, carrier, now, route, client, context, trail)
+        admitted = self._admit(claims, carrier, now, route, client, context, trail, known)
         if isinstance(admitted, Challenge | Deny):
             return admitted
         session, until = admitted
-        # A cookie is sent by the browser by itself, so whether it counts is judged each time.
-        replayable = carrier is Carrier.BEARER and allowed is reasons.SESSION_VALID
+        replayable = allowed is reasons.SESSION_VALID
         conditions = Conditions(until, epoch, client, route.name, self.generation, denials, carrier, replayable)
         return Allow(allowed, route.name, session, conditions)
 
@@ -279,9 +393,13 @@ class SessionGuard:
         client: IPAddress | None,
         context: RequestContext,
         trail: Trail | None,
+        known: Session | None,
     ) -> tuple[Session, float] | Challenge | Deny:
         """Whether a session that stands may come from here and in here, and until when that holds at most."""
-        finding = self._networks.judge(claims, client, route.preset)
+        if known is not None:
+            finding = Finding(known.network, known.action, known.why)
+        else:
+            finding = self._networks.judge(claims, client, route.preset)
         session = Session(claims, client, finding.level, finding.action, finding.why, carrier)
         _note(trail, "network", lambda: _network_text(finding, route), ok=not finding.refuses)
         if finding.refuses:
@@ -313,48 +431,8 @@ class SessionGuard:
         return Allow(reason, route.name, None, conditions, ignored)
 
 
-def _note(trail: Trail | None, name: str, answer: str | Callable[[], str], *, ok: bool = True) -> None:
-    """Note a step. An answer that costs something to put into words is put into them only where somebody reads it."""
-    if trail is not None:
-        trail.add(name, answer if isinstance(answer, str) else answer(), ok=ok)
-
-
 def _note_verified(trail: Trail | None, claims: Claims) -> None:
     _note(trail, "token", lambda: f"good until {claims.expires_at}, signed in at {claims.auth_time}")
-
-
-def _absent(context: RequestContext) -> Reason:
-    """Why there is no credential: the worker reports a failed renewal, everything else is simply not signed in."""
-    fetch = context.headers.one(b"x-gateway-fetch")
-    failed = fetch is not None and "token=failed" in (part.strip() for part in fetch.split(","))
-    return reasons.TOKEN_REFRESH_FAILED if failed else reasons.SIGN_IN_REQUIRED
-
-
-async def _standing(revocation: RevocationSource, principal: Principal, route: Route) -> tuple[Standing | None, Reason]:
-    """The standing, and what an answer that rests on it is called.
-
-    Where the account service does not answer and the route lets good tokens pass all the same, the standing is the last
-    one heard of: it may refuse, but it vouches for nobody (``threats.md`` row 40).
-
-    :raises RevocationUnavailable: it is not known, and the route wants it known.
-    """
-    try:
-        return await revocation.standing(principal), reasons.SESSION_VALID
-    except RevocationUnavailable:
-        if route.on_revocation_outage is OnOutage.DENY:
-            raise
-        return revocation.last_known(principal), reasons.SESSION_UNCHECKED
-
-
-def _revoked(claims: Claims, standing: Standing | None) -> Reason | None:
-    """The revocation rule: gone, disabled, or signed in before valid-since (both in whole seconds)."""
-    if standing is None:
-        return None
-    if not standing.exists:
-        return reasons.USER_NOT_FOUND
-    if standing.disabled:
-        return reasons.USER_DISABLED
-    return reasons.SESSION_REVOKED if claims.auth_time < standing.valid_since else None
 
 
 def _refusal(lacking: Unmet, session: Session, route: Route) -> Challenge | Deny:
@@ -369,12 +447,3 @@ def _age_text(age: int, limit: float) -> str:
 
 def _network_text(finding: Finding, route: Route) -> str:
     return f"{finding.level}: {finding.action} ({route.preset}), {finding.why}"
-
-
-def _standing_text(standing: Standing | None, allowed: Reason) -> str:
-    if standing is None:
-        return "not known, and the account service does not answer; the route lets that pass"
-    if not standing.exists:
-        return "the account is gone"
-    text = "disabled" if standing.disabled else f"valid since {standing.valid_since}"
-    return text if allowed is reasons.SESSION_VALID else f"{text} when last heard of, and the route lets that pass"

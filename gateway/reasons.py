@@ -225,11 +225,32 @@ TARGET_AMBIGUOUS = _deny(
     "target_ambiguous", 400, "The address can be read in more than one way.", "Use the plain spelling of the address."
 )
 HOST_INVALID = _deny("host_invalid", 400, "The Host header is missing, doubled or malformed.")
+PROXY_NOT_TRUSTED = _deny(
+    "proxy_not_trusted",
+    403,
+    "Only a proxy that the gateway's operator named may ask this.",
+    "List the proxy's address in listen.trusted_proxies.",
+)
+TRY_AGAIN = _deny("try_again", 503, "Please try again.", "It was refused a moment ago and would be let through now.")
 FORWARDED_INVALID = _deny("forwarded_invalid", 400, "The proxy chain in front of the gateway is malformed.")
 TARGET_TOO_LONG = _deny("target_too_long", 414, "The address is too long.")
 HEADERS_TOO_LARGE = _deny("headers_too_large", 431, "The request's headers are too large.")
 BODY_TOO_LARGE = _deny("body_too_large", 413, "The request's body is too large.")
+HEAD_TOO_SLOW = _deny("head_too_slow", 408, "The request did not arrive in time.", "Try again.", level=Level.INFO)
+BODY_TOO_SLOW = _deny(
+    "body_too_slow", 408, "The request's body did not arrive in time.", "Check your connection and try again."
+)
+ANSWER_TOO_SLOW = _deny("answer_too_slow", 408, "The answer was not taken in time.", "Check your connection.")
+TOO_MANY_CONNECTIONS = _deny("too_many_connections", 503, "Too many connections are open.", "Try again in a moment.")
+TOO_MANY_PEER_CONNECTIONS = _deny(
+    "too_many_peer_connections", 503, "Too many connections are open from your network.", "Try again in a moment."
+)
 TOKEN_TOO_LARGE = _deny("token_too_large", 413, "The session token does not fit into a cookie.")
+MESSAGE_TOO_LARGE = _deny("message_too_large", 413, "A WebSocket message is too large.", "Send less at once.")
+CONNECTION_IDLE = _deny(
+    "connection_idle", 408, "The connection was silent for too long.", "Connect again.", level=Level.INFO
+)
+SHUTTING_DOWN = _deny("shutting_down", 503, "The gateway is being restarted.", "Connect again.", level=Level.INFO)
 METHOD_NOT_ALLOWED = _deny("method_not_allowed", 405, "This address does not take that method.", level=Level.INFO)
 NOT_FOUND = _deny("not_found", 404, "There is nothing at this address.", level=Level.INFO)
 KEYS_UNAVAILABLE = _deny(

@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from gateway.config import model
-from gateway.config.model import Config, Table
+from gateway.config.model import Config
+from gateway.config.table import Table
 from gateway.config.types import encode
 from gateway.reasons import TABLE, Outcome, Reason
 
@@ -90,6 +91,10 @@ a value may be `${env:NAME}` or `${file:PATH}`. Durations are texts with a unit:
 """
 
 
+REPEATED: Final = frozenset({"upstream", "route", "functions.claims", "functions.recaptcha"})
+"""Tables that may stand several times."""
+
+
 def configuration_page() -> str:
     """Return the page with one heading for every table of the configuration and one row for every key."""
     words = _docstrings()
@@ -110,7 +115,7 @@ def configuration_page() -> str:
             meaning = words[table.__name__].get(field.name, "")
             rows.append(f"| `{field.name}` | {_default(field, repeated=repeated)} | {' '.join(meaning.split())} |")
         if path:
-            name = f"[[{path}]]" if path in {"upstream", "route"} else f"[{path}]"
+            name = f"[[{path}]]" if path in REPEATED else f"[{path}]"
             parts.append(f"## `{name}`\n\n{words[table.__name__]['']}")
             if rows:
                 parts.append("| key | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows))
@@ -138,9 +143,9 @@ def _default(field: msgspec.structs.FieldInfo, *, repeated: bool) -> str:
 
 def _docstrings() -> dict[str, dict[str, str]]:
     """Class name to attribute name to the string below it; the class's own docstring is under the empty name."""
-    source = Path(model.__file__ or "").read_text(encoding="utf-8")
+    files = sorted(Path(model.__file__ or "").parent.glob("*.py"))
     found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(source).body:
+    for node in (node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.ClassDef):
             texts = found[node.name] = {"": ast.get_docstring(node) or ""}
             for field, text in itertools.pairwise(node.body):

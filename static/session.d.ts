@@ -56,3 +56,9 @@ export function signOut(options?: SignOutOptions): Promise<void>;
 
 /** Calls `listener` at each event of this kind; returns a function that ends that. */
 export function on(type: SessionEvent, listener: Listener): () => void;
+
+/**
+ * Keeps this page's WebSockets and event streams open past the end of a token, as long as the session lasts: asks who is
+ * signed in every two minutes, which renews the token in time. Returns a function that ends that.
+ */
+export function keepAlive(): () => void;

@@ -76,6 +76,10 @@ class World:
             raise self.standing_
         return self.standing_
 
+    def last_known(self, principal: Principal) -> Standing | None:
+        assert principal == PRINCIPAL
+        return self.standing_ if isinstance(self.standing_, Standing) else None
+
 
 def guard(world: World, **options: Any) -> SessionGuard:
     parts: dict[str, Any] = {

@@ -127,8 +127,10 @@ async def test_which_credential_counts(credentials: dict[str, Any], uid: str, ca
         ({"bearer": "forged.1", "cookie": "ada.1"}, reasons.TOKEN_SIGNATURE, ""),
         ({"cookie": "forged.1", "sdk": "ada.1"}, reasons.TOKEN_SIGNATURE, "__Host-session"),
         ({"cookie": "unjudged.1"}, reasons.KEYS_UNAVAILABLE, ""),
-        ({"cookie": "expired.1"}, reasons.SIGN_IN_REQUIRED, ""),
-        ({"cookie": "expired.1", "X_Gateway_Fetch": "token=failed"}, reasons.TOKEN_REFRESH_FAILED, ""),
+        ({"cookie": "expired.1"}, reasons.SIGN_IN_REQUIRED, "__Host-session"),
+        ({"sdk": "expired.1"}, reasons.SIGN_IN_REQUIRED, ""),
+        ({"cookie": "expired.1", "sdk": "expired.2"}, reasons.SIGN_IN_REQUIRED, "__Host-session"),
+        ({"cookie": "expired.1", "X_Gateway_Fetch": "token=failed"}, reasons.TOKEN_REFRESH_FAILED, "__Host-session"),
         ({"cookie": ""}, reasons.SIGN_IN_REQUIRED, ""),
     ],
 )
@@ -141,6 +143,14 @@ async def test_what_is_refused(credentials: dict[str, Any], reason: reasons.Reas
     anonymous = await judge(context(path="/either/x", **credentials))
     assert isinstance(anonymous, Allow)
     assert anonymous.session is None
+    assert anonymous.cookie == cookie
+
+
+async def test_an_expired_cookie_is_named_beside_a_good_session() -> None:
+    """... says which cookie has had its time when the SDK's carries the session, and does not replay that answer."""
+    decision = await judge(context(cookie="expired.1", sdk="ada.2"))
+    assert isinstance(decision, Allow)
+    assert (decision.cookie, decision.conditions.replayable) == ("__Host-session", False)
 
 
 async def test_a_disabled_users_cookie_is_named() -> None:

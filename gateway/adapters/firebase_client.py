@@ -125,6 +125,20 @@ class FirebaseClients:
             raise ValueError("an answer without a session cookie")
         return cookie
 
+    def verification_link(self, tenant: str | None, email: str) -> str | None:
+        """Make the link that verifies an address (``accounts:sendOobCode``); None when nobody has that address.
+
+        :raises requests.RequestException, google.auth.exceptions.GoogleAuthError, FirebaseError, ValueError: see
+            :func:`describe`.
+        """
+        try:
+            link = self._client(tenant).generate_email_verification_link(email)
+        except (auth.UserNotFoundError, auth.EmailNotFoundError):
+            return None
+        if not isinstance(link, str) or not link:
+            raise ValueError("an answer without a link")
+        return link
+
     def close(self) -> None:
         """Drop connections and the app."""
         for client in self._clients.values():

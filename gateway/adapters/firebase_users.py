@@ -115,6 +115,13 @@ class FirebaseDirectory:
         """
         return await self._call(lambda: self._clients.create_session_cookie(id_token, lifetime))
 
+    async def verification_link(self, tenant: str | None, email: str) -> str | None:
+        """The link that verifies an address, to be mailed to it; None when nobody has that address (yet).
+
+        :raises RevocationUnavailable: as above.
+        """
+        return await self._call(lambda: self._clients.verification_link(tenant, email))
+
     async def close(self) -> None:
         """Let go of threads and connections; calls that have not begun fail."""
         if self._closed.is_set():

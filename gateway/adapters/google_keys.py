@@ -205,6 +205,10 @@ class PublishedKeys:
         """
         self._listeners.append(listener)
 
+    def leave(self, listener: Callable[[RemovedKeys], None]) -> None:
+        """Call ``listener`` no more."""
+        self._listeners.remove(listener)
+
     def status(self) -> KeyStatus:
         """How the keys stand now."""
         now = self._clock.monotonic()

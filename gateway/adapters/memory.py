@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import ConfigError
@@ -53,7 +54,9 @@ class MemoryDenyList:
         if not 0 < lifetime <= MAX_DENIAL:
             raise ConfigError("$.session.max_age", "is out of bounds", "more than 0 and at most 400d")
         self._clock = clock
-        self._lifetime = lifetime
+        self.lifetime = lifetime
+        self.on_deny: Callable[[Principal, int, float], None] | None = None
+        """Told of each session that is ended here and until when, in wall-clock seconds, its entry stands."""
         self._capacity = capacity
         # Session to the monotonic second at which it is over; the least lately denied or refused first.
         self._sessions: dict[tuple[Principal, int], float] = {}
@@ -81,9 +84,17 @@ class MemoryDenyList:
 
     def deny(self, principal: Principal, auth_time: int, until: float | None = None) -> None:
         """End the session, from the next request on; what is past its ``until`` already needs no entry."""
+        wall = self._clock.now()
+        until = wall + self.lifetime if until is None else until
+        self.heard(principal, auth_time, until)
+        if self.on_deny is not None and until > wall:
+            self.on_deny(principal, auth_time, until)
+
+    def heard(self, principal: Principal, auth_time: int, until: float) -> None:
+        """End a session that was ended elsewhere."""
         now = self._clock.monotonic()
-        # The wall clock is read here and nowhere else: stepping it later neither ends nor prolongs an entry.
-        left = self._lifetime if until is None else min(until - self._clock.now(), MAX_DENIAL)
+        # The wall clock is read at this moment and never again: stepping it later neither ends nor prolongs an entry.
+        left = min(until - self._clock.now(), MAX_DENIAL)
         if left <= 0:
             return
         session = (principal, auth_time)

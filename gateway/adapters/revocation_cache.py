@@ -33,7 +33,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gateway.adapters.revocation_table import Entry, RevocationStatus, Service
+from gateway.adapters.revocation_table import Entry, RevocationStatus, Service, release
 from gateway.clock import ClockWatch
 from gateway.core.ports import Standing
 from gateway.errors import ConfigError, RevocationUnavailable
@@ -126,8 +126,8 @@ class RevocationCache:
             raise ConfigError("$.revocation.outage_window", "is out of bounds", "0 or more seconds")
         if max_users < MAX_BATCH:
             raise ConfigError("$.revocation.max_users", "is out of bounds", f"{MAX_BATCH} or more")
-        self.max_staleness: Final = max_staleness
-        self.outage_window: Final = outage_window
+        self.max_staleness = max_staleness
+        self.outage_window = outage_window
         self._directory = directory
         self._clock = clock
         self._now = clock.monotonic
@@ -137,6 +137,8 @@ class RevocationCache:
         self._entries: dict[Principal, Entry] = {}
         self._services: dict[str | None, Service] = {}
         self._listeners: list[Callable[[Principal, Standing], None]] = []
+        self.on_revoked: Callable[[Principal, int], None] | None = None
+        """Told of each revocation of our own that was confirmed, with the valid-since that it means."""
         self._epochs = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
@@ -192,7 +194,7 @@ class RevocationCache:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for service in self._services.values():
-            _release(service.take_waiting())
+            release(service.take_waiting())
 
     # ---- what others may do and know ------------------------------------------------------------------------------
 
@@ -204,6 +206,12 @@ class RevocationCache:
         """
         moment = int(self._clock.now() if at is None else at)
         await self._directory.revoke(principal)
+        self.revoked(principal, moment)
+        if self.on_revoked is not None:
+            self.on_revoked(principal, moment)
+
+    def revoked(self, principal: Principal, moment: int) -> None:
+        """Take note of a revocation that the account service has confirmed, to us or to another process of ours."""
         entry = self._entries.get(principal)
         if entry is None:
             service, now = self._service(principal.tenant), self._now()
@@ -214,6 +222,12 @@ class RevocationCache:
         known = entry.standing or Standing(True, False, 0, NO_EPOCH, -math.inf)  # noqa: FBT003 - the order of its fields
         valid_since = max(known.valid_since, entry.floor)
         self._learn(entry, dataclasses.replace(known, valid_since=valid_since, epoch=NO_EPOCH))
+
+    def retune(self, max_staleness: float, outage_window: float) -> None:
+        """Promise something else from now on; what is known stays known. Seconds, within the same bounds."""
+        self.max_staleness, self.outage_window = max_staleness, outage_window
+        for service in self._services.values():
+            service.reach = max_staleness + (outage_window if service.down else 0.0)
 
     def on_change(self, listener: Callable[[Principal, Standing], None]) -> None:
         """Call ``listener`` whenever a user's standing becomes known or changes. It must return at once."""
@@ -316,7 +330,7 @@ class RevocationCache:
             service.first_flights -= first
             for entry in batch:
                 del service.under_way[entry.principal]
-            _release(batch)
+            release(batch)
         self._pump(service)
 
     def _answered(
@@ -353,7 +367,7 @@ class RevocationCache:
         for entry in (*batch, *waiting):
             if entry.standing is None:
                 self._entries.pop(entry.principal, None)
-        _release(waiting)
+        release(waiting)
         if now >= service.logged_at + LOG_INTERVAL:
             service.logged_at = now
             window = self.outage_window
@@ -431,10 +445,3 @@ class RevocationCache:
         for entry in self._entries.values():
             if entry.standing is not None:
                 entry.standing = dataclasses.replace(entry.standing, checked_at=entry.standing.checked_at - seconds)
-
-
-def _release(entries: list[Entry]) -> None:
-    for entry in entries:
-        waiter, entry.waiter = entry.waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)

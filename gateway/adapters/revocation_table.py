@@ -190,3 +190,11 @@ class Service:
                 break
         if self.down:
             yield from (entry for entry in self.dormant.values() if entry.seen_since)
+
+
+def release(entries: list[Entry]) -> None:
+    """Let whoever waits for one of these users go on."""
+    for entry in entries:
+        waiter, entry.waiter = entry.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

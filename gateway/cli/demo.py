@@ -71,6 +71,7 @@ async def _demo(port: int, provider_port: int, database: Path | None, console: C
             before_sign_in=record_sign_in_ip,
             address_of=network.client,
             on_mail=lambda mail: _print_mail(console, mail),
+            on_text=lambda text: console.print(Text.assemble(("  text to ", "dim"), f"{text.to}  ·  {text.code}")),
         )
         await provider.start()
         stack.push_async_callback(provider.close)

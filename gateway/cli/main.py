@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -74,6 +74,24 @@ def serve(*, config: ConfigFile = None, dev: bool = False, public: str | None = 
     from gateway.cli.serve import run_serve
 
     run_serve(config, dev=dev, public=public)
+
+
+@app.command
+def idp(*, listen: str = "127.0.0.1:9099", project: str = "demo-local", database: Path | None = None) -> None:
+    """Run the embedded identity provider alone, for an application that uses the middleware. Never for production.
+
+    Parameters
+    ----------
+    listen
+        Where it listens, as host:port.
+    project
+        The project that its tokens belong to.
+    database
+        Keep accounts and keys in this SQLite file. Default: keep nothing.
+    """
+    from gateway.cli.idp import run_idp
+
+    run_idp(listen=listen, project=project, database=database)
 
 
 @app.command
@@ -153,6 +171,37 @@ def routes(*, config: ConfigFile = None, json: bool = False) -> None:
     run_routes(config, as_json=json)
 
 
+@app.command
+def snippets(
+    proxy: Literal["nginx", "traefik", "caddy", "envoy"],
+    /,
+    *,
+    config: ConfigFile = None,
+    site: str = "",
+    port: int = 80,
+    upstream: str = "",
+) -> None:
+    """Print a configuration for a proxy that asks this gateway about each request (forward auth).
+
+    Parameters
+    ----------
+    proxy
+        Which proxy.
+    config
+        The TOML file.
+    site
+        The site's host name. Default: any.
+    port
+        Where the proxy listens.
+    upstream
+        The backend, where the file names several.
+    """
+    from gateway.cli.snippets import run_snippets
+    from gateway.forward_auth import Dialect
+
+    run_snippets(Dialect(proxy), config, site=site, port=port, upstream=upstream)
+
+
 ip: Final = App(name="ip", help="Try a network policy: on two addresses, or on what the decision log has seen.")
 app.command(ip)
 
@@ -199,6 +248,185 @@ def replay(log: Path, /, *, config: ConfigFile = None, preset: Preset | None = N
     from gateway.cli.ip import run_replay
 
     return run_replay(log, config=config, preset=preset, days=days)
+
+
+functions: Final = App(name="functions", help="Blocking functions: try them, register them, see what is registered.")
+app.command(functions)
+
+
+@functions.command(name="serve")
+def serve_functions(name: str | None = None, /, *, config: ConfigFile = None, listen: str | None = None) -> None:
+    """Answer events of Identity Platform until stopped.
+
+    Parameters
+    ----------
+    name
+        A `BlockingFunctions` as `module:name`; looked for in this directory too.
+    config
+        A TOML file, for its ready-made functions; `name` then stands for `functions.handlers`.
+    listen
+        Where to listen, as host:port. Default: the platform's PORT, else 127.0.0.1:8081.
+    """
+    from gateway.cli.functions_serve import run_functions_serve
+
+    run_functions_serve(name, config, listen=listen)
+
+
+@functions.command
+def invoke(  # noqa: PLR0913 - each is an option of the command
+    event: str,
+    /,
+    *,
+    url: str | None = None,
+    module: Annotated[str | None, Parameter(name="--app")] = None,
+    user: str = "ada@example.com",
+    ip: str = "203.0.113.9",
+    provider: str = "password",
+    locale: str | None = None,
+    user_agent: str = "gateway functions invoke",
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    config: ConfigFile = None,
+    project: str | None = None,
+    unsigned: bool = False,
+    error_format: Literal["documented", "raw", "emulator"] = "documented",
+    show_event: bool = False,
+) -> int:
+    """Make an event up, have functions answer it, and print what that does to the user and the token.
+
+    The exit status is 1 when the answer is a refusal.
+
+    Parameters
+    ----------
+    event
+        before-create, before-sign-in, before-email or before-sms.
+    url
+        Where the function is. The event is signed with the key of the embedded provider that the configuration names.
+    module
+        Run the functions of `module:name` in this process instead; nothing about the event is verified then. With
+        neither, the functions that the configuration names are run.
+    user
+        An e-mail address, a phone number, or a JSON file with a whole `user_record`.
+    ip
+        The address that the person signs in from.
+    provider
+        How: password, emailLink, phone, google.com, saml.… and so on.
+    locale
+        The person's language, such as fr.
+    user_agent
+        The person's browser.
+    set_
+        Any field of the event as `path=value`, such as `user_record.email_verified=true`; may be repeated. An empty
+        value removes the field.
+    config
+        The TOML file, for the project and the provider's database.
+    project
+        The project, instead of the file's; without either, demo-project.
+    unsigned
+        Send the event as the official emulator does, for functions in emulator mode.
+    error_format
+        How a refusal is written for clients: documented, raw or emulator.
+    show_event
+        Print the event's claims first.
+    """
+    from gateway.cli.functions import Made, Target, run_invoke
+
+    made = Made(event=event, user=user, ip=ip, provider=provider, locale=locale, user_agent=user_agent, changes=set_)
+    target = Target(url=url, app=module, config=config, project=project, unsigned=unsigned, error_format=error_format)
+    return run_invoke(made, target, show_event=show_event)
+
+
+@functions.command
+def register(
+    url: str,
+    /,
+    *,
+    event: tuple[str, ...] = (),
+    forward: tuple[str, ...] = (),
+    project: str | None = None,
+    config: ConfigFile = None,
+    emulator: str | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Have Identity Platform call a function, with application default credentials.
+
+    What is registered for other events stays.
+
+    Parameters
+    ----------
+    url
+        The function's public address; from then on the audience of its events.
+    event
+        An event to call it for; may be repeated. Without any: before-create and before-sign-in.
+    forward
+        A credential of other providers that functions get: id-token, access-token or refresh-token; may be repeated.
+        Without any, that stays as it is.
+    project
+        The project.
+    config
+        The TOML file, for the project and a development provider.
+    emulator
+        The address of an emulator or embedded provider to register with instead, such as 127.0.0.1:9099.
+    dry_run
+        Print the request and send nothing.
+    """
+    from gateway.cli.functions_register import run_register, service_of
+
+    service = service_of(config, project, emulator)
+    return run_register(url, service, events=event, forward=forward, dry_run=dry_run)
+
+
+@functions.command
+def status(
+    *, project: str | None = None, config: ConfigFile = None, emulator: str | None = None, json: bool = False
+) -> int:
+    """Print which functions are registered; the exit status is 1 when none are.
+
+    Parameters
+    ----------
+    project
+        The project.
+    config
+        The TOML file, for the project and a development provider.
+    emulator
+        The address of an emulator or embedded provider to ask instead, such as 127.0.0.1:9099.
+    json
+        Print a JSON object instead of lines.
+    """
+    from gateway.cli.functions_register import run_status, service_of
+
+    return run_status(service_of(config, project, emulator), as_json=json)
+
+
+keys: Final = App(name="keys", help="The keys that assertions for backends are signed with.")
+app.command(keys)
+
+
+@keys.command
+def rotate(*, config: ConfigFile = None) -> None:
+    """Add a key. It is published at once and signs ten minutes later; nothing that was signed before becomes invalid.
+
+    Parameters
+    ----------
+    config
+        The TOML file, which names the file of the keys. Running gateways read that one again by themselves.
+    """
+    from gateway.cli.keys import run_rotate
+
+    run_rotate(config)
+
+
+@keys.command(name="list")
+def list_keys(*, config: ConfigFile = None) -> None:
+    """Show the keys, when each signs and which are published.
+
+    Parameters
+    ----------
+    config
+        The TOML file.
+    """
+    from gateway.cli.keys import run_list
+
+    run_list(config)
 
 
 def fail(error: ConfigError) -> None:

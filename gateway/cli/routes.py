@@ -59,6 +59,9 @@ def _details(route: Route) -> list[tuple[str, str]]:
         )
     if route.unauthenticated is not Unauthenticated.AUTO:
         found.append(("refusal", str(route.unauthenticated)))
+    if route.rewrite is not None:
+        taken, put = route.rewrite.strip or "nothing", route.rewrite.add or "nothing"
+        found.append(("path", f"{taken} taken off the front, {put} put there"))
     if route.forward_authorization:
         found.append(("forwards", "the user's ID token"))
     return found
@@ -105,4 +108,6 @@ def _document(route: Route) -> dict[str, Any]:
         "network": route.preset,
         "cors": sorted(route.cors.origins) if route.cors is not None else [],
         "upstream": route.upstream,
+        "strip_prefix": route.rewrite.strip if route.rewrite is not None else "",
+        "add_prefix": route.rewrite.add if route.rewrite is not None else "",
     }

@@ -20,8 +20,9 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config.model import Config, Table
+from gateway.config.model import Config
 from gateway.config.rules import check_rules
+from gateway.config.table import Table
 from gateway.config.types import decode
 from gateway.errors import ConfigError
 
@@ -36,11 +37,15 @@ _MAX_REFERENCED_FILE: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration and, per key path, where its value came from. ``directory`` is what relative paths start from."""
+    """A configuration and, per key path, where its value came from. ``directory`` is what relative paths start from.
+
+    ``files`` are those that it was read from: the file itself and what ``${file:…}`` names.
+    """
 
     config: Config
     origins: Mapping[str, str]
     directory: Path
+    files: tuple[Path, ...] = ()
 
 
 def load(
@@ -49,6 +54,7 @@ def load(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    backends: bool = True,
 ) -> Loaded:
     """Read and check a configuration.
 
@@ -56,6 +62,7 @@ def load(
     :param environment: defaults to this process's; ``GATEWAY__SECTION__KEY`` sets ``section.key``.
     :param overrides: dotted path to value, as flags give them; they win over everything.
     :param defaults: dotted path to value, used where nothing else says anything.
+    :param backends: there must be an upstream and a route; not for a program that only runs blocking functions.
     :raises ConfigError: anything is wrong with it.
     """
     environment = os.environ if environment is None else environment
@@ -80,14 +87,15 @@ def load(
             _put(tree, dotted, value, replace=True)
             origins["$." + dotted] = "flag"
     directory = path.parent if path is not None else Path()
-    tree = _resolve(tree, "$", environment, directory)
+    files = [] if path is None else [path]
+    tree = _resolve(tree, "$", environment, directory, files)
     _refuse_unknown(tree, Config, "$")
     try:
         config = msgspec.convert(tree, Config, dec_hook=decode)
     except msgspec.ValidationError as error:
         raise _explained(error) from None
-    check_rules(config, environment)
-    return Loaded(config, origins, directory)
+    check_rules(config, environment, backends=backends)
+    return Loaded(config, origins, directory, tuple(files))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -138,12 +146,12 @@ def _from_text(dotted: str, text: str, name: str) -> object:
             close = difflib.get_close_matches(part, fields or (), n=1)
             raise ConfigError(name, f"sets {dotted}, which is no key", f"did you mean {close[0]}?" if close else "")
         type_ = fields[part]
-    if type_ is bool or typing.get_origin(type_) is tuple:
+    if type_ in {bool, int} or typing.get_origin(type_) is tuple:
         try:
             return tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             raise ConfigError(
-                name, "is not a TOML value", 'a list is written ["a", "b"], a switch true or false'
+                name, "is not a TOML value", 'a list is written ["a", "b"], a switch true or false, a number 12'
             ) from None
     return text
 
@@ -204,12 +212,12 @@ def _type_at(where: str) -> Any:
     return type_
 
 
-def _resolve(value: Any, path: str, environment: Mapping[str, str], directory: Path) -> Any:
-    """Replace ``${env:NAME}`` and ``${file:PATH}``, which must be a whole value."""
+def _resolve(value: Any, path: str, environment: Mapping[str, str], directory: Path, files: list[Path]) -> Any:
+    """Replace ``${env:NAME}`` and ``${file:PATH}``, which must be a whole value; note the latter in ``files``."""
     if isinstance(value, dict):
-        return {key: _resolve(member, f"{path}.{key}", environment, directory) for key, member in value.items()}
+        return {key: _resolve(member, f"{path}.{key}", environment, directory, files) for key, member in value.items()}
     if isinstance(value, list):
-        return [_resolve(item, f"{path}[{index}]", environment, directory) for index, item in enumerate(value)]
+        return [_resolve(item, f"{path}[{index}]", environment, directory, files) for index, item in enumerate(value)]
     match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         if isinstance(value, str) and "${" in value:
@@ -221,6 +229,7 @@ def _resolve(value: Any, path: str, environment: Mapping[str, str], directory: P
             raise ConfigError(path, f"the environment has no {name}", f"export {name}=…")
         return environment[name]
     try:
+        files.append(directory / name)
         with (directory / name).open("rb") as file:
             return file.read(_MAX_REFERENCED_FILE).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError):

@@ -1,6 +1,7 @@
 """What may be configured: frozen structures, one per TOML table, each field with its default and its meaning.
 
-``docs/reference/configuration.md`` is made from the attribute docstrings here, so they are written for operators.
+``docs/reference/configuration.md`` is made from the attribute docstrings here and in :mod:`gateway.config.backends`, so
+they are written for operators.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Secret, Url
+from gateway.config.backends import Upstream
+from gateway.config.functions import Functions
+from gateway.config.provider import ProviderFunctions
+from gateway.config.table import Table
+from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Secret, Size, Url
 from gateway.core.client_ip import ForwardedFields
 from gateway.policy.ip_change import Preset
 from gateway.policy.networks import Missing
 from gateway.policy.routes import Auth, OnOutage, Unauthenticated
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every table: frozen, and a key that is not known is an error."""
 
 
 class Endpoints(Table, frozen=True):
@@ -60,6 +61,20 @@ class Firebase(Table, frozen=True):
     endpoints: Endpoints = Endpoints()
 
 
+class ListenTls(Table, frozen=True):
+    """The public listener's certificate. Paths are relative to the configuration file.
+
+    New files are taken within `reload.every`, and at a reload, without a connection being dropped.
+    """
+
+    cert_file: str
+    """PEM file of the certificate and of those between it and the root."""
+    key_file: str = ""
+    """PEM file of its key, without a passphrase. Empty: the key is in `cert_file`."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """Oldest version of TLS that is spoken."""
+
+
 class Listen(Table, frozen=True):
     """Where the gateway listens, and whom it believes."""
 
@@ -78,6 +93,50 @@ class Listen(Table, frozen=True):
     """Paths below it are the gateway's own and never reach a backend."""
     worker: str = "/service-worker.js"
     """Path of the service worker's script. Its directory bounds what the worker may control."""
+    tls: ListenTls | None = None
+    """Serve https on `public`. Without it: plain http, for a proxy in front or for this machine."""
+    redirect: HostPort | None = None
+    """A further listener, for plain http, that sends everybody to https. Needs `tls`."""
+    workers: int = 1
+    """Processes that share the public listener. One uses one core; more than there are cores gain nothing."""
+    grace: Seconds = Seconds(10)
+    """How long requests in flight may take when the gateway stops. What is left then is cut off."""
+    stop_delay: Seconds = Seconds(0)
+    """How long the gateway goes on as usual between telling that it is no longer ready and closing its listener: as
+    long as the load balancer takes to notice."""
+
+
+class Reload(Table, frozen=True):
+    """When the configuration is read again. SIGHUP does it in any case."""
+
+    watch: bool = False
+    """Read it again when the file, or one that it refers to with `${file:PATH}`, has changed."""
+    every: Seconds = Seconds(2)
+    """How often files are looked at: those, and the certificate of `listen.tls`."""
+
+
+class Limits(Table, frozen=True):
+    """How much clients may take. The page on limits has those that are fixed, and what happens at each."""
+
+    connections: int = 0
+    """Client connections at once; more are answered with a small 503. `0`: half of the files that the process may open,
+    less 64, since each may need a connection to a backend; 20000 at most."""
+    per_peer: int = 0
+    """Those of one peer: an IPv4 address, or an IPv6 /64. `0`: three quarters of all. `listen.trusted_proxies` may have
+    all of them."""
+    head: Seconds = Seconds(10)
+    """How long a request's head may take, all of it."""
+    idle: Seconds = Seconds(75)
+    """How long a connection is kept between two requests. Longer than the proxy in front keeps it, if there is one."""
+    body: Size = Size(0)
+    """Largest body of a request; a larger one is a 413. `0B`: any, since no body is ever held."""
+    min_rate: Size = Size(240)
+    """Bytes a second at which a body must arrive and an answer be taken, while it is the client who is waited for.
+    `0B`: any. Event streams, WebSockets and long polls wait for the backend, so they are not affected."""
+    upload_window: Seconds = Seconds(20)
+    """Over which time a body's rate is taken: how long a client may lose its network in the middle of an upload."""
+    download_window: Seconds = Seconds(60)
+    """Over which time an answer's rate is taken: how long a client may stop reading."""
 
 
 class WorkerApp(Table, frozen=True):
@@ -120,8 +179,23 @@ class Session(Table, frozen=True):
     only."""
     cookie_lifetime: Seconds = Seconds(5 * 86_400)
     """How long a Firebase session cookie lives, `5m` to `14d`. Nobody has to sign in again before."""
+    recheck_streams: Seconds = Seconds(60)
+    """How often what lasts (WebSockets, event streams, long transfers) is judged again, beside the moments at which its
+    session is known to end; at least twice within `revocation.max_staleness`. `1s` or more."""
+    stream_grace: Seconds = Seconds(0)
+    """How long such a connection may go on past the end of its token when no newer one of its session has come, at most
+    `5m`. Browsers with the worker need none."""
     sdk_cookies: bool = False
     """Serve `/__cookies__` and accept the cookies of the Firebase SDK's `browserCookiePersistence` (beta)."""
+
+
+class WebSocket(Table, frozen=True):
+    """How much a WebSocket may take. Its messages are passed on unopened, so the backend's own limits count too."""
+
+    idle_timeout: Seconds = Seconds(3600)
+    """How long one may be silent both ways, pings included, before it is closed with 1001. `0s`: for ever."""
+    max_message: Size = Size(64 * 1024 * 1024)
+    """Largest message as it is sent, compressed or not; a larger one closes the connection with 1009. `0B`: any."""
 
 
 class Revocation(Table, frozen=True):
@@ -179,27 +253,6 @@ class Login(Table, frozen=True):
     """Path prefixes that the page may lead back to."""
 
 
-class Timeouts(Table, frozen=True):
-    """How long an upstream may take."""
-
-    connect: Seconds = Seconds(5)
-    """Until a connection stands."""
-    first_byte: Seconds = Seconds(30)
-    """From the request's end to the answer's first byte."""
-    idle: Seconds = Seconds(300)
-    """Between two pieces of an answer. Event streams should send a comment more often."""
-
-
-class Upstream(Table, frozen=True):
-    """A backend."""
-
-    name: str
-    """What routes call it."""
-    urls: tuple[Url, ...]
-    """Its addresses; the next one is tried when one refuses the connection."""
-    timeouts: Timeouts = Timeouts()
-
-
 class Match(Table, frozen=True):
     """Which requests a route takes. Everything given must fit."""
 
@@ -223,7 +276,7 @@ class Require(Table, frozen=True):
 
     verified_email: bool = False
     """The e-mail address is confirmed."""
-    claims: dict[str, Any] = {}
+    claims: dict[str, Any] = msgspec.field(default_factory=dict)
     """Claims and what they must be: `{ role = "admin" }`. A list here: one of these. A list in the token: it contains
     the value. A table here: these members of a claim that is an object. `true` is not `1`, and `"1"` is not `1`."""
     roles: tuple[str, ...] = ()
@@ -267,6 +320,46 @@ class Identity(Table, frozen=True):
     """Which of `X-Forwarded-User`, `X-Forwarded-Email` and `X-Forwarded-Groups` are set."""
     groups_claim: str = "groups"
     """The claim, a list of strings, that becomes `X-Forwarded-Groups`."""
+    claims: dict[str, str] = msgspec.field(default_factory=dict)
+    """Further fields and the claims that they tell: `{ "X-Forwarded-Role" = "role" }`. The names begin with
+    `X-Forwarded-` or `X-Gateway-`: a client's fields of such names never pass. A list is joined by commas, an object is
+    JSON."""
+    encoding: Literal["rfc8187", "base64"] = "rfc8187"
+    """How text that is no visible ASCII is written: `UTF-8''M%C3%BCller` (RFC 8187) or `=?UTF-8?B?TcO8bGxlcg==?=`
+    (RFC 2047)."""
+    assertion: bool = False
+    """Also send a signed assertion, which the backend can verify by itself; see `[assertion]`."""
+
+
+class Assertion(Table, frozen=True):
+    """The signed assertion: what the gateway says of the user, in a form that nobody else can write.
+
+    A JWT, signed with ES256, for one backend, for ten minutes at most. Its keys are published at
+    `/.well-known/gateway/jwks.json` and, as a map of PEM texts, at `/.well-known/gateway/public_keys.json`.
+    """
+
+    issuer: str = "https://session-gateway.invalid"
+    """The claim `iss`, by which backends tell gateways apart: the site's own origin, for instance."""
+    form: Literal["gateway", "iap"] = "gateway"
+    """`gateway`: `X-Gateway-Jwt-Assertion`, with the user id as `sub`. `iap`: `X-Goog-IAP-JWT-Assertion` with the
+    claims of Identity-Aware Proxy for external identities, for code that was written for that."""
+    lifetime: Seconds = Seconds(600)
+    """How long one is valid, `1m` to `10m`. It is renewed at half of it."""
+    claims: tuple[str, ...] = ()
+    """Custom claims that it tells besides who, when and how somebody signed in."""
+    keys_file: str = ""
+    """File of the private keys, made when it does not exist; relative to the configuration file. Empty: keys live in
+    memory, and every start begins with new ones. Processes and machines that share a site need one."""
+    rotate_every: Seconds = Seconds(30 * 86_400)
+    """How long a key signs before the next one does, which is published well before. `0s`: only when
+    `gateway keys rotate` says so."""
+
+
+class ForwardAuth(Table, frozen=True):
+    """Proxies that pass requests on themselves and only ask whether they may; see `gateway snippets`."""
+
+    dialects: tuple[Literal["nginx", "traefik", "caddy", "envoy"], ...] = ()
+    """Which of them may ask, below `/.gateway/auth/`, from an address in `listen.trusted_proxies`."""
 
 
 class Route(Table, frozen=True):
@@ -275,6 +368,11 @@ class Route(Table, frozen=True):
     match: Match
     upstream: str = ""
     """Name of a backend. May be left out while there is only one."""
+    strip_prefix: str = ""
+    """Whole segments that are taken off the front of the path on its way to the backend, which finds them in
+    `X-Forwarded-Prefix`. `match.path` must begin with them. Rules see the path as it came."""
+    add_prefix: str = ""
+    """Whole segments that are put in front of the path, after `strip_prefix`."""
     name: str = ""
     """Appears in logs. Default: the route's number, `route-1` and so on."""
     auth: Auth = Auth.REQUIRED
@@ -298,6 +396,7 @@ class Provider(Table, frozen=True):
     """Where it listens."""
     database: str = "gateway-dev.sqlite3"
     """Its SQLite file, relative to the configuration file."""
+    functions: ProviderFunctions = ProviderFunctions()
 
 
 class Log(Table, frozen=True):
@@ -317,12 +416,18 @@ class Config(Table, frozen=True):
 
     firebase: Firebase
     listen: Listen = Listen()
+    reload: Reload = Reload()
+    limits: Limits = Limits()
     worker: Worker = Worker()
     session: Session = Session()
+    websocket: WebSocket = WebSocket()
     revocation: Revocation = Revocation()
     network: NetworkTable = NetworkTable()
     login: Login = Login()
     upstream: tuple[Upstream, ...] = ()
     route: tuple[Route, ...] = ()
+    assertion: Assertion = Assertion()
+    forward_auth: ForwardAuth = ForwardAuth()
     provider: Provider = Provider()
     log: Log = Log()
+    functions: Functions = Functions()

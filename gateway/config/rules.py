@@ -14,7 +14,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.config.access import cors, requirements
+from gateway.config.backends import check_upstream, path_rewrite
+from gateway.config.functions import check_functions
+from gateway.config.identity import check_telling, claim_fields
+from gateway.config.limits import check_limits
 from gateway.config.model import Config
+from gateway.config.provider import check_provider_functions
 from gateway.errors import ConfigError
 from gateway.policy.baselines import MIN_KEY
 from gateway.policy.routes import Route as PolicyRoute
@@ -28,24 +33,40 @@ EMULATOR_PROJECT_PREFIX: Final = "demo-"
 _MIN_STALENESS: Final = 0.1
 """Seconds; below this the gateway would do nothing but look users up."""
 
+MAX_WORKERS: Final = 256
+"""Processes; more cores than any machine that this was tried on."""
+MIN_LOOK: Final = 0.05
+"""Seconds between two looks at files; each look is a call of the system for each file."""
 _APP_NAME: Final = re.compile(r"[A-Za-z0-9._\[\]-]{1,64}")
+MIN_RECHECK: Final = 1.0
+MAX_RECHECK: Final = 3600.0
+"""Seconds: judging again costs a look-up at best, and an ID token lives an hour."""
+MAX_STREAM_GRACE: Final = 300.0
+"""Seconds: as long as the largest clock skew."""
+
 MIN_COOKIE_LIFETIME: Final = 300.0
 MAX_COOKIE_LIFETIME: Final = 14 * 86_400.0
 """Seconds (Google's page "Manage session cookies")."""
 
 
-def check_rules(config: Config, environment: Mapping[str, str]) -> None:
+def check_rules(config: Config, environment: Mapping[str, str], *, backends: bool = True) -> None:
     """Check everything that a single key cannot show.
 
+    :param backends: there must be an upstream and a route.
     :raises ConfigError: at the first thing that does not fit.
     """
     _check_firebase(config, environment)
     _check_unsigned(config)
     _check_listen(config)
+    check_limits(config.limits)
     _check_network(config)
     _check_worker(config)
     _check_session(config)
-    _check_upstreams(config)
+    if backends:
+        _check_upstreams(config)
+    check_functions(config)
+    check_provider_functions(config.provider.functions)
+    check_telling(config)
     policy_routes(config)
 
 
@@ -106,6 +127,24 @@ def _check_listen(config: Config) -> None:
         raise ConfigError(
             "$.listen.proxy_protocol", "needs listen.trusted_proxies", "name the networks of the proxies that send it"
         )
+    if config.listen.proxy_protocol and config.listen.tls is not None:
+        raise ConfigError(
+            "$.listen.proxy_protocol",
+            "cannot come before TLS here",
+            "let the proxy that sends it end TLS, or pass connections on without it",
+        )
+    if config.listen.redirect is not None and config.listen.tls is None:
+        raise ConfigError("$.listen.redirect", "needs listen.tls", "without it there is no https to go to")
+    if not 1 <= config.listen.workers <= MAX_WORKERS:
+        raise ConfigError("$.listen.workers", f"is not between 1 and {MAX_WORKERS}", "one for each core")
+    if config.listen.workers > 1 and not config.functions.listen.is_off:
+        raise ConfigError(
+            "$.functions.listen",
+            "cannot be shared by several workers",
+            "leave it out here and run `gateway functions serve` beside the gateway",
+        )
+    if config.reload.every < MIN_LOOK:
+        raise ConfigError("$.reload.every", f"is less than {MIN_LOOK:g} seconds")
     for index, path in enumerate(config.login.return_to):
         if not path.startswith("/"):
             raise ConfigError(f"$.login.return_to[{index}]", "must start with /")
@@ -152,6 +191,10 @@ def _check_session(config: Config) -> None:
         raise ConfigError("$.session.cookie_lifetime", "is not between 5m and 14d", "Firebase makes no others")
     if session.sdk_cookies and _APP_NAME.fullmatch(config.worker.apps[0].name) is None:
         raise ConfigError("$.worker.apps[0].name", "cannot stand in a cookie's name", "letters, digits, _ and -")
+    if not MIN_RECHECK <= session.recheck_streams <= MAX_RECHECK:
+        raise ConfigError("$.session.recheck_streams", "is not between 1s and 1h", "60s is the default")
+    if session.stream_grace > MAX_STREAM_GRACE:
+        raise ConfigError("$.session.stream_grace", "is more than 5m", "renew the token instead: keepAlive() in pages")
     if session.cookie != "session_cookie":
         return
     if config.firebase.emulator is None and config.firebase.credentials == "none":
@@ -173,17 +216,7 @@ def _check_upstreams(config: Config) -> None:
         if not upstream.name or upstream.name in names:
             raise ConfigError(f"{where}.name", "is empty or stands twice")
         names.add(upstream.name)
-        if not upstream.urls:
-            raise ConfigError(f"{where}.urls", "holds no address")
-        for position, url in enumerate(upstream.urls):
-            if url.count("/") > 2:  # noqa: PLR2004 - the two of "//"
-                raise ConfigError(
-                    f"{where}.urls[{position}]",
-                    "holds a path",
-                    "the target is forwarded as it came; name the host only",
-                )
-            if url.host in {"169.254.169.254", "metadata.google.internal", "fd00:ec2::254"}:
-                raise ConfigError(f"{where}.urls[{position}]", "is a cloud metadata service", "name your application")
+        check_upstream(upstream, where)
     if not config.upstream:
         raise ConfigError(
             "$.upstream", "names no backend", '[[upstream]] with name = "app" and urls = ["http://127.0.0.1:3000"]'
@@ -200,6 +233,7 @@ def policy_routes(config: Config) -> RouteTable:
     :raises ConfigError: a pattern, host or upstream that cannot be used.
     """
     upstreams = [upstream.name for upstream in config.upstream]
+    audiences = {upstream.name: upstream.audience or upstream.name for upstream in config.upstream}
     rows: list[PolicyRoute] = []
     names: set[str] = set()
     for index, route in enumerate(config.route):
@@ -229,9 +263,13 @@ def policy_routes(config: Config) -> RouteTable:
             forward_authorization=route.forward_authorization,
             identity=route.identity.headers,
             groups_claim=route.identity.groups_claim,
+            claim_fields=claim_fields(route.identity, f"{where}.identity"),
+            base64=route.identity.encoding == "base64",
+            assertion=audiences[upstream] if route.identity.assertion else "",
             require=requirements(route.require, f"{where}.require", route.auth),
             cors=cors(route.cors, f"{where}.cors", route.match.methods),
             on_revocation_outage=route.on_revocation_outage or config.revocation.on_error,
+            rewrite=path_rewrite(route, where),
         )
         try:
             RouteTable([row])

@@ -10,9 +10,15 @@ from urllib.parse import urlsplit
 from gateway.core.client_ip import IPNetwork
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES: Final = {"B": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE: Final = re.compile(r"(\d{1,15})([KMG]i?B|B)", re.ASCII)
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_STATUSES: Final = re.compile(r"[2-5]\d\d(?:-[2-5]\d\d)?(?: *, *[2-5]\d\d(?:-[2-5]\d\d)?)*", re.ASCII)
 _MAX_PORT: Final = 65535
 _MAX_PORT_DIGITS: Final = 5
+
+
+UNIX: Final = "unix:"
 
 
 class Seconds(float):
@@ -30,6 +36,23 @@ class Seconds(float):
         if match is None:
             raise ValueError('a duration is a number with a unit, such as "500ms", "30s", "5m", "12h" or "14d"')
         return cls(float(match[1]) * _UNITS[match[2]])
+
+
+class Size(int):
+    """A number of bytes. Written ``"240B"``, ``"64KB"`` (thousands), ``"64KiB"`` (1024s), ``"10MB"`` or ``"1GiB"``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Size:
+        """Read a size.
+
+        :raises ValueError: not a whole number with a unit.
+        """
+        match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError('a size is a whole number with a unit, such as "240B", "64KB", "64KiB", "10MB" or "1GB"')
+        return cls(int(match[1]) * _SIZES[match[2]])
 
 
 class HostPort(str):
@@ -147,6 +170,65 @@ class Url(str):
         return self.startswith("https://") or is_loopback_host(self.host)
 
 
+class BackendUrl(str):
+    """Address of a backend: ``http://host:port``, ``https://host:port``, or ``unix:`` and a socket's path."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> BackendUrl:
+        """Read an address.
+
+        :raises ValueError: not such an address.
+        """
+        if not isinstance(text, str) or not text.startswith(UNIX):
+            try:
+                return cls(Url.parse(text))
+            except ValueError as error:
+                raise ValueError(f"{error}; a unix socket is written unix:/run/app.sock") from None
+        path = text.removeprefix(UNIX)
+        if not path or path.startswith("//") or any(c < " " for c in path):
+            raise ValueError('a unix socket is "unix:" and a path, such as "unix:/run/app.sock"')
+        return cls(text)
+
+    @property
+    def socket(self) -> str:
+        """Path of the unix socket; empty for other addresses."""
+        return self.removeprefix(UNIX) if self.startswith(UNIX) else ""
+
+    @property
+    def host(self) -> str:
+        """The host's name or address, without brackets; empty for a unix socket."""
+        return "" if self.socket else urlsplit(self).hostname or ""
+
+    @property
+    def path(self) -> str:
+        """What an ``http`` address holds behind the host, where nothing belongs."""
+        return "" if self.socket else urlsplit(self).path
+
+
+class Statuses(str):
+    """Statuses of answers: ``"200"``, ``"200-399"``, ``"200,204,300-399"``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Statuses:
+        """Read statuses and ranges of them.
+
+        :raises ValueError: no such list, or one that holds no status.
+        """
+        if not isinstance(text, str) or _STATUSES.fullmatch(text) is None or not cls(text).numbers:
+            raise ValueError('statuses are numbers and ranges, such as "200", "200-399" or "200,204"')
+        return cls(text)
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """All of them."""
+        ranges = (part.partition("-") for part in self.replace(" ", "").split(","))
+        return frozenset(number for first, _, last in ranges for number in range(int(first), int(last or first) + 1))
+
+
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _MAX_PORT_DIGITS and int(text) <= _MAX_PORT
 
@@ -180,7 +262,7 @@ class Secret(str):
         return "Secret(…)"
 
 
-_PARSED: Final = frozenset({Seconds, HostPort, OptionalHostPort, Network, Url, Secret})
+_PARSED: Final = frozenset({Seconds, Size, HostPort, OptionalHostPort, Network, Url, BackendUrl, Statuses, Secret})
 
 
 def decode(type_: type[Any], value: object) -> object:
@@ -194,6 +276,8 @@ def encode(value: object) -> object:
     """``enc_hook``: the text that reads back as the same value, unless it is secret."""
     if isinstance(value, Secret):
         return "(set)" if value else ""
+    if isinstance(value, Size):
+        return sized(value)
     return spelled(value) if isinstance(value, Seconds) else str(value)
 
 
@@ -202,3 +286,9 @@ def spelled(seconds: float) -> str:
     whole = ((unit, size) for unit, size in reversed(_UNITS.items()) if size >= 1 and seconds and seconds % size == 0)
     unit, size = next(whole, ("s", 1.0))
     return f"{seconds / size:g}{unit}"
+
+
+def sized(count: int) -> str:
+    """A number of bytes in the largest unit that leaves no rest: ``"10MB"``, ``"64KiB"``, ``"240B"``."""
+    size, unit = max(((size, unit) for unit, size in _SIZES.items() if count and count % size == 0), default=(1, "B"))
+    return f"{count // size}{unit}"

@@ -94,6 +94,9 @@ class AddressResolver:
 
     __slots__ = ("_fields", "_trusted")
 
+    generation: Final = 0
+    """What is fixed at construction never changes."""
+
     def __init__(self, trusted: Iterable[IPNetwork] = (), fields: ForwardedFields = ForwardedFields.AUTO) -> None:
         self._trusted = tuple(trusted)
         self._fields = fields

@@ -161,6 +161,13 @@ def find_credentials(
     return bearer if isinstance(bearer, Reason) else None
 
 
+def why_absent(headers: Headers) -> Reason:
+    """Why there is no credential: the worker reports a failed renewal, everything else is simply not signed in."""
+    fetch = headers.one(b"x-gateway-fetch")
+    failed = fetch is not None and "token=failed" in (part.strip() for part in fetch.split(","))
+    return reasons.TOKEN_REFRESH_FAILED if failed else reasons.SIGN_IN_REQUIRED
+
+
 def _other_scheme(headers: Headers) -> bool:
     scheme, space, rest = headers.all(b"authorization")[0].partition(" ")
     return bool(space and rest) and scheme.lower() != "bearer"

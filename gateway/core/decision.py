@@ -16,8 +16,9 @@ class Conditions:
     """What must still hold for a decision to be given again without asking the guard.
 
     The same credentials byte for byte (the ``Authorization`` field and every cookie that is a carrier; ``carrier`` says
-    which of them counted, None for nobody) on the same route, in a request that changes nothing (who started one that
-    does is judged each time), and: the clock is before ``expires_at`` (wall-clock seconds; the earliest of the token's
+    which of them counted, None for nobody) to the same host over the same scheme on the same route, in a request that
+    changes nothing, or else with the same method and the same word on who started it (``Origin`` and
+    ``Sec-Fetch-Site``), and: the clock is before ``expires_at`` (wall-clock seconds; the earliest of the token's
     ``exp``, the age limit of sessions and the route's ``max_auth_age``; minus infinity when the answer hung on more of
     the request than its route); the revocation source still reports ``epoch`` for the principal (-1: no revocation
     checks are configured); the client's address is ``client``; the configuration is of ``generation``;
@@ -32,8 +33,10 @@ class Conditions:
     denials: int = 0
     carrier: Carrier | None = None
     replayable: bool = False
-    """Whether a GET or HEAD for which all this holds needs no new judgement: nothing else of the request mattered. What
-    a session cookie or more of the request than its route had a part in is never replayable."""
+    """Whether a request for which all this holds needs no new judgement: nothing else of the request mattered. An
+    answer made while somebody who should have been asked could not be, or that a credential had a part in which may be
+    judged otherwise later, is never replayable. Where the SDK's cookies are in use, whether one of them is to be
+    renewed is for the caller to look at (:meth:`gateway.http.endpoints.Endpoints.rests_until`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Allow:
     conditions: Conditions
     ignored: Reason | None = None
     """On an optional route: why the credential that came along was not believed."""
+    cookie: str = ""
+    """The cookie that brought the credential that was not believed, or one that has had its time; if there was one."""
 
     @property
     def client(self) -> IPAddress | None:
@@ -59,7 +64,7 @@ class Challenge:
 
     A step-up (RFC 9470 section 3) says what the new sign-in must have: ``max_age`` seconds at most since it happened,
     or an authentication context of ``acr_values``.
-    ``cookie`` names the cookie that brought the refused credential, if one did.
+    ``cookie`` names the cookie that brought the refused credential, or one that has had its time, if there was one.
     """
 
     reason: Reason

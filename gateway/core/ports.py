@@ -142,7 +142,15 @@ class AccountRecord:
 
 
 class AddressSource(Protocol):
-    """Who is calling; :class:`gateway.core.client_ip.AddressResolver` is the real one."""
+    """Who is calling; :class:`gateway.core.client_ip.AddressResolver` is the real one.
+
+    Its answers hang on the peer and, where :meth:`trusts` believes the peer, on fields that only a gateway may set
+    (:data:`gateway.mutators.headers.RESERVED`): the request has no other say in them.
+    """
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever the same question may get another answer from now on."""
 
     def client(self, peer: str, headers: Headers) -> IPAddress | None:
         """The client's address.

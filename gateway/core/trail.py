@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -23,3 +24,9 @@ class Trail:
     def add(self, name: str, answer: str, *, ok: bool = True) -> None:
         """Note one step. ``answer`` never holds a token or a header value that could be one."""
         self.steps.append(Step(name, answer, ok))
+
+
+def note(trail: Trail | None, name: str, answer: str | Callable[[], str], *, ok: bool = True) -> None:
+    """Note a step. An answer that costs something to put into words is put into them only where somebody reads it."""
+    if trail is not None:
+        trail.add(name, answer if isinstance(answer, str) else answer(), ok=ok)

@@ -33,11 +33,13 @@ class DemoNetwork:
     network: when it travels, everybody on this machine travels.
     """
 
-    __slots__ = ("_current", "_resolver")
+    __slots__ = ("_current", "_resolver", "generation")
 
     def __init__(self) -> None:
         self._resolver = AddressResolver(_LOOPBACK)
         self._current = HOME
+        self.generation = 0
+        """Grows with every journey."""
 
     @property
     def current(self) -> IPAddress:
@@ -52,10 +54,12 @@ class DemoNetwork:
         if address.is_loopback or address.is_unspecified or address.is_multicast:
             raise ValueError("a visitor cannot be at a loopback, unspecified or multicast address")
         self._current = address
+        self.generation += 1
 
     def go_home(self) -> None:
         """Let every loopback client seem to be at :data:`HOME` again."""
         self._current = HOME
+        self.generation += 1
 
     def client(self, peer: str, headers: Headers) -> IPAddress | None:
         """The client's address: what loopback reported, else the simulated address for loopback, else the peer.

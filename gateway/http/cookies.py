@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gateway.core.credential import Carrier, CookieName, is_local_http
+from gateway.core.decision import Allow, Decision, Preflight
 from gateway.http.scripts import DEFAULT_APP
-from gateway.reasons import CREDENTIAL_CONFLICT, Reason
+from gateway.reasons import CREDENTIAL_CONFLICT, SIGN_IN_REQUIRED, TOKEN_REFRESH_FAILED, Reason
 
 Fields = tuple[tuple[str, str], ...]
 """Header fields in order."""
@@ -97,11 +98,34 @@ def clear_cookie_headers(settings: SessionCookieSettings, scheme: str, host: str
 
 
 def is_spent(reason: Reason) -> bool:
-    """Whether a cookie that was refused for this reason is of no use any more, so that the refusal removes it.
+    """Whether a cookie that was refused for this reason is of no use any more, so that the answer removes it.
 
     A cookie that stayed would be refused again after the next sign-in (oauth2-proxy CVE-2026-34454).
     """
     return reason.sign_out or reason.bearer_error == "invalid_token" or reason is CREDENTIAL_CONFLICT
+
+
+def spent_cookie(decision: Decision | None) -> Fields:
+    """The field that removes the cookie which ``decision`` found to be dead; empty when there was none.
+
+    It belongs to every answer that follows the decision: on a route that needs a session, on one that does without, at
+    the gateway's own addresses. A cookie that is named beside "nobody is signed in", or beside a session that came
+    otherwise, has expired.
+    """
+    if decision is None or isinstance(decision, Preflight) or not decision.cookie:
+        return ()
+    reason = decision.ignored if isinstance(decision, Allow) else decision.reason
+    if reason is None or reason in (SIGN_IN_REQUIRED, TOKEN_REFRESH_FAILED) or is_spent(reason):
+        return (clear_cookie(decision.cookie),)
+    return ()
+
+
+def kept_private(fields: Fields) -> Fields:
+    """The fields that set cookies, for an answer that may say of itself that it is for everybody.
+
+    No shared cache may then keep it and set the cookies for others (RFC 9111 sections 5.2.2.7 and 7.3).
+    """
+    return (*fields, ("Cache-Control", "private")) if fields else ()
 
 
 def needs_secure(scheme: str, host: str) -> bool:

@@ -23,6 +23,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -250,6 +251,21 @@ class SdkCookies:
             set_sdk_cookie(refresh_name, renewal.refresh, script=False),
         )
         return dataclasses.replace(context, headers=_with_cookie(context.headers, name, renewal.token)), fields
+
+    def rests_until(self, context: RequestContext, scheme: str) -> float:
+        """Until when :meth:`freshen` leaves such a request as it is, in wall-clock seconds; minus infinity for now."""
+        if b"cookie" not in context.headers:
+            return math.inf
+        values = cookie_values(context.headers, self._id.on(scheme, context.host))
+        if values == [""]:
+            return -math.inf
+        refresh = cookie_values(context.headers, self._refresh.on(scheme, context.host))
+        if len(values) != 1 or len(refresh) != 1 or not refresh[0]:
+            return math.inf
+        expiry = _payload(values[0]).get("exp")
+        if not isinstance(expiry, int):
+            return math.inf
+        return float(expiry) if expiry > self._clock.now() else -math.inf
 
     async def _renewed(self, refresh: str) -> _Renewal:
         key = hashlib.sha256(refresh.encode("utf-8", "replace")).digest()

@@ -8,6 +8,7 @@ paths on a disk.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ from gateway.core.session import Session
 from gateway.core.target import Target
 from gateway.errors import ConfigError, RequestError
 from gateway.guard import SessionGuard
-from gateway.http.cookies import CLEAR_SITE_DATA, Fields
+from gateway.http.assertion_keys import PATHS as ASSERTION_PATHS
+from gateway.http.assertion_keys import AssertionKeysEndpoint
+from gateway.http.cookies import CLEAR_SITE_DATA, Fields, spent_cookie
 from gateway.http.cookies_proxy import PATH as SDK_COOKIES_PATH
 from gateway.http.cookies_proxy import SdkCookies
 from gateway.http.negotiate import PROBLEM, form_of_refusal
@@ -101,6 +104,7 @@ class Endpoints:
     :param sign_out: answers ``POST`` to the logout address; None leaves only the page there.
     :param session_cookie: answers for the session cookie; None where there is none.
     :param sdk_cookies: the server half of the SDK's cookie persistence; None where it is off.
+    :param assertion_keys: publishes the keys of assertions; None where none are made.
     :raises ConfigError: a page or the worker is missing, or the prefix is no prefix.
     """
 
@@ -116,6 +120,7 @@ class Endpoints:
         sign_out: SignOut | None = None,
         session_cookie: SessionCookieEndpoint | None = None,
         sdk_cookies: SdkCookies | None = None,
+        assertion_keys: AssertionKeysEndpoint | None = None,
     ) -> None:
         if _PREFIX.fullmatch(prefix) is None:
             raise ConfigError(
@@ -129,6 +134,14 @@ class Endpoints:
         self._worker_path = worker.path
         self._session_cookie = session_cookie
         self._sdk_cookies = sdk_cookies
+        self._assertion_keys = assertion_keys
+        self.beginnings: Final = (
+            prefix,
+            worker.path,
+            *((SDK_COOKIES_PATH,) if sdk_cookies is not None else ()),
+            *(ASSERTION_PATHS if assertion_keys is not None else ()),
+        )
+        """What every plainly written target of the gateway's own begins with."""
         self.private_cookies: Final = SESSION_COOKIES | (sdk_cookies.names if sdk_cookies is not None else frozenset())
         """Cookies that carry a session, or could: no backend gets one."""
         self._login_page = Template(assets, "login.html")
@@ -151,6 +164,8 @@ class Endpoints:
         """Whether the target is the gateway's, in any spelling that somebody could read so."""
         if self._sdk_cookies is not None and SDK_COOKIES_PATH in (target.path, *target.readings):
             return True
+        if self._assertion_keys is not None and target.path in ASSERTION_PATHS:
+            return True
         return target.path == self._worker_path or any(
             f"{path}/".startswith(self._prefix) for path in (target.path, *target.readings)
         )
@@ -164,6 +179,14 @@ class Endpoints:
             return context, ()
         scheme = guard.addresses.scheme(context.peer, context.headers, context.scheme)
         return await self._sdk_cookies.freshen(context, scheme)
+
+    def rests_until(self, context: RequestContext, guard: SessionGuard) -> float:
+        """Until when :meth:`freshen` leaves such a request as it is: wall-clock seconds, or an infinity."""
+        if self._sdk_cookies is None:
+            return math.inf
+        return self._sdk_cookies.rests_until(
+            context, guard.addresses.scheme(context.peer, context.headers, context.scheme)
+        )
 
     async def answer(  # noqa: PLR0911 - one row for each address
         self, context: RequestContext, guard: SessionGuard, request_id: str, body: BodyReader
@@ -189,6 +212,8 @@ class Endpoints:
         if path == SDK_COOKIES_PATH and self._sdk_cookies is not None:
             scheme = guard.addresses.scheme(context.peer, context.headers, context.scheme)
             return Answer(await self._sdk_cookies.answer(context, scheme, request_id, body))
+        if path in ASSERTION_PATHS and self._assertion_keys is not None:
+            return Answer(self._assertion_keys.answer(context, request_id))
         if name == "userinfo":
             if context.method not in _READ_METHODS:
                 return Answer(self._method_not_allowed(request_id))
@@ -243,9 +268,10 @@ class Endpoints:
                 ("X-Request-Id", request_id),
             )
             body = json.dumps(user_info(decision.session), ensure_ascii=False).encode("utf-8", "replace")
-            return Answer(Reply(200, headers, body), decision)
+            return Answer(Reply(200, headers, body).beside(spent_cookie(decision)), decision)
         retry_after = decision.retry_after if isinstance(decision, Deny) else None
-        return Answer(self._replies.failure(decision.reason, request_id, PROBLEM, retry_after=retry_after), decision)
+        reply = self._replies.failure(decision.reason, request_id, PROBLEM, retry_after=retry_after)
+        return Answer(reply.beside(spent_cookie(decision)), decision)
 
 
 def user_info(session: Session) -> dict[str, object]:

@@ -31,6 +31,8 @@ _VERSIONS: Final = frozenset({(1, 0), (1, 1)})
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 """A tunnel through a gateway, and an echo of credentials (RFC 9110 sections 9.3.6 and 9.3.8)."""
 _METHOD: Final = re.compile(r"[A-Z][A-Z_-]{0,31}", re.ASCII)
+_LENGTH: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+"""Up to 2**63 bytes. Digits without end are no number to some, and more than Python reads."""
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # reg-name without percent escapes and sub-delims, which no registered name holds; or a bracketed IPv6 address.
@@ -51,11 +53,12 @@ def require_strict_parser() -> None:
         )
 
 
-def read_request(request: web.BaseRequest) -> RequestContext:
+def read_request(request: web.BaseRequest, max_body: int = 0) -> RequestContext:
     """Read one request.
 
+    :param max_body: bytes that ``Content-Length`` may announce; 0: any number.
     :raises RequestError: ``request_malformed``, ``host_invalid``, ``target_ambiguous``, ``target_too_long``,
-        ``method_not_allowed`` or ``headers_too_large``.
+        ``method_not_allowed``, ``headers_too_large`` or ``body_too_large``.
     """
     if (request.version.major, request.version.minor) not in _VERSIONS:
         raise RequestError(reasons.REQUEST_MALFORMED, "only HTTP/1.0 and HTTP/1.1 are spoken here")
@@ -66,9 +69,11 @@ def read_request(request: web.BaseRequest) -> RequestContext:
     headers = Headers(request.raw_headers)
     _check_fields(headers)
     _check_framing(headers, http_1_0=request.version.minor == 0)
+    if max_body and int(headers.one(b"content-length") or 0) > max_body:
+        raise RequestError(reasons.BODY_TOO_LARGE, f"the body is larger than {max_body} bytes")
     host = read_host(headers)
     raw = request.raw_path.encode("utf-8", "surrogateescape").decode("latin-1")
-    target = parse_target(_origin_form(raw, host))
+    target = parse_target(origin_form(raw, host))
     return RequestContext(
         method=request.method,
         scheme="https" if request.secure else "http",
@@ -106,7 +111,7 @@ def _check_framing(headers: Headers, *, http_1_0: bool) -> None:
     """One length, told in one way (RFC 9112 sections 6.1 and 6.3)."""
     lengths = headers.all(b"content-length")
     codings = headers.all(b"transfer-encoding")
-    if len(lengths) > 1 or any(not (length.isascii() and length.isdecimal()) for length in lengths):
+    if len(lengths) > 1 or any(_LENGTH.fullmatch(length) is None for length in lengths):
         raise RequestError(reasons.REQUEST_MALFORMED, "Content-Length is not one number")
     if codings:
         if lengths:
@@ -137,7 +142,7 @@ def read_host(headers: Headers) -> str:
     return host
 
 
-def _origin_form(raw: str, host: str) -> str:
+def origin_form(raw: str, host: str) -> str:
     """The target in origin form; absolute form (RFC 9112 section 3.2.2) passes when it names the host of ``Host``."""
     match = _ABSOLUTE.fullmatch(raw)
     if match is None:
@@ -174,6 +179,8 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
         async with asyncio.timeout(BODY_DEADLINE):
             while len(body) <= limit and (piece := await request.content.readany()):
                 body += piece
+    except RequestError:
+        raise  # too slow or too large, says whoever reads the connection
     except Exception as error:  # whatever aiohttp raises of a broken chunk or a client that is gone
         raise RequestError(reasons.REQUEST_MALFORMED, "the request's body broke off") from error
     if len(body) > limit:

@@ -26,7 +26,7 @@ from aiohttp import web
 from gateway import reasons
 from gateway.core.context import RequestContext
 from gateway.core.decision import Challenge, Deny
-from gateway.http.cookies import clear_cookie, is_spent
+from gateway.http.cookies import spent_cookie
 from gateway.http.negotiate import PROBLEM, READ_BY_NEGOTIATION, Form, form_of_challenge, form_of_refusal
 from gateway.http.pages import AssetSource, Template, page_headers
 from gateway.http.return_to import HOME, safe_return_path
@@ -89,10 +89,7 @@ class Replies:
         self, decision: Challenge | Deny, context: RequestContext, request_id: str, setting: Unauthenticated
     ) -> Reply:
         """The answer to a request that may not pass; it also removes a cookie that could only be refused again."""
-        reply = self._refusal(decision, context, request_id, setting)
-        if not decision.cookie or not is_spent(decision.reason):
-            return reply
-        return reply.beside([clear_cookie(decision.cookie)])
+        return self._refusal(decision, context, request_id, setting).beside(spent_cookie(decision))
 
     def _refusal(
         self, decision: Challenge | Deny, context: RequestContext, request_id: str, setting: Unauthenticated

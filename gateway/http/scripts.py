@@ -4,8 +4,8 @@ The settings are baked into the script, not handed over by a page: a worker is s
 must know them before its first request. All of them are public.
 
 The worker (``threats.md`` row 32; W3C Service Workers section 3.4) is sent with ``Cache-Control: no-cache``, so that
-a mended worker, or the one that switches itself off, reaches browsers at once, and with a policy of its own: no script
-of anybody else, no eval.
+a mended worker, or the one that switches itself off, reaches browsers at once, and with a policy of its own
+(:data:`RELAYING_POLICY`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ DEFAULT_APP: Final = "[DEFAULT]"
 """What the Firebase JS SDK calls an app that was given no name."""
 
 REVALIDATE: Final = "no-cache"
-RELAYING_POLICY: Final = "default-src *; script-src 'self'; object-src 'none'"
-"""What the worker may fetch is not narrowed: browsers judge by this policy what it relays, too. With ``connect-src
-'self'`` an image or a fetch that is redirected to another site breaks in every engine, and WebKit starts no dedicated
-worker."""
+RELAYING_POLICY: Final = "default-src 'none'; connect-src http: https:; worker-src 'self'"
+"""No script beside the worker's own, no eval, no WebSocket. Whom it may ask is not narrowed, because browsers judge by
+this policy what it relays as well: with ``connect-src 'self'`` whatever is redirected to another site breaks in every
+engine, and without ``worker-src`` WebKit starts no worker of a page (docs/why/worker-content-policy.md)."""
 _SCRIPT: Final = ("Content-Type", "text/javascript; charset=utf-8")  # RFC 9239 section 6
 _NOSNIFF: Final = ("X-Content-Type-Options", "nosniff")
 _OWN_NAMES: Final = ("login", "logout", "assets/", "session", "session.js", "session-worker.js")

@@ -28,6 +28,7 @@ from gateway.core.decision import Allow, Decision, Deny
 from gateway.core.ports import SessionDenyList
 from gateway.errors import RequestError, RevocationUnavailable
 from gateway.guard import SessionGuard
+from gateway.http.cookies import spent_cookie
 from gateway.http.negotiate import PROBLEM
 from gateway.http.reply import Replies, Reply
 from gateway.http.session_cookie import BodyReader
@@ -83,7 +84,8 @@ class SignOut:
             )
             return Reply(204, headers), decision
         retry_after = decision.retry_after if isinstance(decision, Deny) else None
-        return self._replies.failure(decision.reason, request_id, PROBLEM, retry_after=retry_after), decision
+        reply = self._replies.failure(decision.reason, request_id, PROBLEM, retry_after=retry_after)
+        return reply.beside(spent_cookie(decision)), decision
 
     async def _decide(self, context: RequestContext, guard: SessionGuard, body: BodyReader) -> Decision:
         client = None

@@ -13,7 +13,7 @@ from gateway.core.trail import Trail
 from gateway.errors import RequestError
 
 if TYPE_CHECKING:
-    from gateway.core.client_ip import IPNetwork
+    from gateway.core.client_ip import IPAddress, IPNetwork
     from gateway.core.context import RequestContext
     from gateway.core.ports import AddressSource
 
@@ -38,8 +38,11 @@ class TrailReaders:
             client = addresses.client(context.peer, context.headers)
         except RequestError:
             return None
-        told = client is not None and any(client in network for network in self._networks)
-        return Trail() if told else None
+        return Trail() if self.told(client) else None
+
+    def told(self, client: IPAddress | None) -> bool:
+        """Whether a client at this address is told."""
+        return client is not None and any(client in network for network in self._networks)
 
 
 def trail_fields(trail: Trail | None) -> tuple[tuple[str, str], ...]:

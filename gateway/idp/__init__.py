@@ -7,7 +7,9 @@ asks for it: real RS256 signatures and certificates, hashed passwords, refresh t
 
 from __future__ import annotations
 
-from gateway.idp.codes import Mail, Mailbox
+from gateway.idp.codes import Mail, Mailbox, Text
+from gateway.idp.events import Forward
+from gateway.idp.functions import FunctionSettings
 from gateway.idp.provider import IdentityProvider, ProviderSettings
 
-__all__ = ["IdentityProvider", "Mail", "Mailbox", "ProviderSettings"]
+__all__ = ["Forward", "FunctionSettings", "IdentityProvider", "Mail", "Mailbox", "ProviderSettings", "Text"]

@@ -19,7 +19,7 @@ from typing import Any, Final, TypedDict
 
 from gateway.core.ports import Clock
 from gateway.idp.errors import WireError
-from gateway.idp.records import PASSWORD, PHONE, Account, CodeKind, Link
+from gateway.idp.records import PASSWORD, PHONE, Account, CodeKind, Factor, Link
 from gateway.idp.store import Store
 
 UID_LENGTH: Final = 28
@@ -53,6 +53,7 @@ class Changes(TypedDict, total=False):
     email_link_sign_in: bool
     link: Link
     unlink: Sequence[str]
+    factors: tuple[Factor, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Changed:
 class Accounts:
     """Rules over the store."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, tenant: str | None = None) -> None:
+        self._tenant = tenant
         self._store = store
         self._clock = clock
 
@@ -133,6 +135,7 @@ class Accounts:
             uid=uid or "".join(secrets.choice(_UID_ALPHABET) for _ in range(UID_LENGTH)),
             created_at_ms=int(now * 1_000),
             valid_since=int(now),
+            tenant=self._tenant,
         )
         account = replace(account, **values)
         if account.password_hash is not None:
@@ -160,6 +163,11 @@ class Accounts:
         self._put(account)
         return account
 
+    def preview(self, account: Account, changes: Changes) -> Account:
+        """The account as ``changes`` would leave it, as far as a function is told; nothing is stored."""
+        values: dict[str, Any] = {k: v for k, v in changes.items() if k not in {"link", "unlink"}}
+        return replace(account, **values, **_unlinked(account, changes))
+
     def change(self, account: Account, changes: Changes) -> Changed:
         """Apply ``changes`` with everything that follows from them.
 
@@ -167,17 +175,7 @@ class Accounts:
         """
         now = self._clock.now()
         values: dict[str, Any] = {k: v for k, v in changes.items() if k not in {"link", "unlink"}}
-        links = {link.provider_id: link for link in account.links}
-        for provider_id in changes.get("unlink", ()):
-            if provider_id == PASSWORD:
-                values |= {"email": None, "password_hash": None, "email_link_sign_in": False, "email_verified": False}
-            elif provider_id == PHONE:
-                values["phone_number"] = None
-            else:
-                links.pop(provider_id, None)
-        if "link" in changes:
-            links[changes["link"].provider_id] = changes["link"]
-
+        values = {**values, **_unlinked(account, changes)}
         new_email = "email" in values and values["email"] != account.email
         if new_email:
             values.setdefault("email_verified", False)
@@ -190,7 +188,7 @@ class Accounts:
         if (new_email and account.email is not None) or new_password:
             values.setdefault("valid_since", int(now))
 
-        after = replace(account, **values, links=tuple(links.values()))
+        after = replace(account, **values)
         ended = after.valid_since > account.valid_since or "valid_since" in values
         if ended:
             # Up to and including that second: a session of the same second cannot be told apart by its tokens, but
@@ -221,6 +219,22 @@ class Accounts:
             self._store.put_account(account)
         except sqlite3.IntegrityError:
             raise WireError("FEDERATED_USER_ID_ALREADY_LINKED") from None
+
+
+def _unlinked(account: Account, changes: Changes) -> dict[str, Any]:
+    """Values of the fields that ``link`` and ``unlink`` come down to."""
+    values: dict[str, Any] = {}
+    links = {link.provider_id: link for link in account.links}
+    for provider_id in changes.get("unlink", ()):
+        if provider_id == PASSWORD:
+            values |= {"email": None, "password_hash": None, "email_link_sign_in": False, "email_verified": False}
+        elif provider_id == PHONE:
+            values["phone_number"] = None
+        else:
+            links.pop(provider_id, None)
+    if "link" in changes:
+        links[changes["link"].provider_id] = changes["link"]
+    return {**values, "links": tuple(links.values())}
 
 
 def normal_email(email: str) -> str:

@@ -12,6 +12,7 @@ from gateway.idp import foreign_hashes
 from gateway.idp.accounts import check_phone, check_uid, normal_email
 from gateway.idp.claims import check_custom_attributes
 from gateway.idp.errors import WireError, not_implemented
+from gateway.idp.factors import factors_of
 from gateway.idp.passwords import check_strength
 from gateway.idp.realm import Call, Realm
 from gateway.idp.records import PASSWORD, PHONE, Account, Link
@@ -53,8 +54,7 @@ async def create(realm: Realm, call: Call) -> dict[str, Any]:
     values["disabled"] = bool(fields.flag("disabled"))
     if (attributes := fields.text("customAttributes")) is not None:
         values["custom_attributes"] = check_custom_attributes(attributes)
-    if fields.children("mfaInfo"):
-        raise not_implemented("second factors")
+    values["factors"] = factors_of(realm, fields.children("mfaInfo"))
     if password := fields.text("password"):
         check_strength(password)
         values["password_hash"] = await realm.passwords.hash(password)
@@ -202,9 +202,14 @@ async def list_codes(realm: Realm, _call: Call) -> dict[str, Any]:
     }
 
 
-async def list_sms_codes(_realm: Realm, _call: Call) -> dict[str, Any]:
-    """``GET .../verificationCodes``: this provider sends none."""
-    return {"verificationCodes": []}
+async def list_sms_codes(realm: Realm, _call: Call) -> dict[str, Any]:
+    """``GET .../verificationCodes``: codes by SMS that still work."""
+    return {
+        "verificationCodes": [
+            {"phoneNumber": sent.number, "code": sent.code, "sessionInfo": session_info}
+            for session_info, sent in realm.sms_codes.outstanding()
+        ]
+    }
 
 
 async def get_config(realm: Realm, _call: Call) -> dict[str, Any]:
@@ -286,8 +291,7 @@ def _imported(realm: Realm, user: Fields, template: foreign_hashes.Foreign | Non
     ):
         if (number := user.number(name)) is not None:
             values[field_name] = number
-    if user.children("mfaInfo"):
-        raise not_implemented("second factors")
+    values["factors"] = factors_of(realm, user.children("mfaInfo"))
     if password_hash := user.text("passwordHash"):
         if template is None:
             raise WireError("INVALID_HASH_ALGORITHM : hashAlgorithm is missing")

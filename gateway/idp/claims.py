@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.idp.errors import WireError
-from gateway.idp.records import ANONYMOUS, Account
+from gateway.idp.records import ANONYMOUS, Account, SessionRecord
 from gateway.idp.signing_keys import ID_TOKEN_LIFETIME
 
 RESERVED_CLAIMS: Final = (
@@ -30,7 +30,8 @@ SESSION_COOKIE_ISSUER: Final = "https://session.firebase.google.com/"
 
 def units(claims: Mapping[str, Any]) -> int:
     """Length of the compact JSON text in UTF-16 code units, which is how the SDKs count."""
-    text = json.dumps(claims, separators=(",", ":"), ensure_ascii=False)
+    # NaN and the infinities are numbers to Python and to no one else's JSON.
+    text = json.dumps(claims, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return len(text.encode("utf-16-le")) // 2
 
 
@@ -82,18 +83,9 @@ def check_combined(account: Account, session_claims: Mapping[str, Any]) -> None:
         raise WireError("CLAIMS_TOO_LARGE")
 
 
-def id_token_payload(
-    account: Account,
-    *,
-    project_id: str,
-    sign_in_provider: str,
-    session_claims: Mapping[str, Any],
-    auth_time: int,
-    now: int,
-) -> dict[str, Any]:
+def id_token_payload(account: Account, session: SessionRecord, *, project_id: str, now: int) -> dict[str, Any]:
     """The payload of an ID token (identity-toolkit.md section 4.1); later entries win.
 
-    :param auth_time: when the credential of this session was presented, seconds.
     :param now: moment of issue, seconds.
     """
     payload: dict[str, Any] = {}
@@ -102,14 +94,14 @@ def id_token_payload(
     if account.photo_url:
         payload["picture"] = account.photo_url
     payload |= custom_claims(account)
-    payload |= session_claims
+    payload |= session.session_claims
     # Only a protocol claim may stand under these names, even where this account has none to put there.
     for name in ("email", "email_verified", "phone_number", "provider_id"):
         payload.pop(name, None)
     payload |= {
         "iss": ID_TOKEN_ISSUER + project_id,
         "aud": project_id,
-        "auth_time": auth_time,
+        "auth_time": session.auth_time,
         "user_id": account.uid,
         "sub": account.uid,
         "iat": now,
@@ -124,7 +116,15 @@ def id_token_payload(
         identities["phone"] = [account.phone_number]
     for link in account.links:
         identities.setdefault(link.provider_id, []).append(link.raw_id)
-    if sign_in_provider == ANONYMOUS:
+    if session.sign_in_provider == ANONYMOUS:
         payload["provider_id"] = ANONYMOUS
-    payload["firebase"] = {"identities": identities, "sign_in_provider": sign_in_provider}
+    firebase = {
+        "identities": identities,
+        "sign_in_provider": session.sign_in_provider,
+        "sign_in_second_factor": session.second_factor,
+        "second_factor_identifier": session.second_factor_id,
+        "sign_in_attributes": session.attributes,
+        "tenant": account.tenant,
+    }
+    payload["firebase"] = {name: value for name, value in firebase.items() if value is not None}
     return payload

@@ -58,12 +58,37 @@ class Mail:
     when: float
 
 
-class Mailbox:
-    """The latest mails, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An SMS that would have been sent: ``kind`` says what for, ``session_info`` names it to whoever redeems it."""
 
-    def __init__(self, on_mail: Callable[[Mail], None] | None = None) -> None:
+    to: str
+    kind: str
+    code: str = field(repr=False)
+    session_info: str = field(repr=False)
+    when: float
+
+
+class Mailbox:
+    """The latest mails and texts, oldest first."""
+
+    def __init__(
+        self, on_mail: Callable[[Mail], None] | None = None, on_text: Callable[[Text], None] | None = None
+    ) -> None:
         self._mails: deque[Mail] = deque(maxlen=MAILBOX_SIZE)
+        self._texts: deque[Text] = deque(maxlen=MAILBOX_SIZE)
         self._on_mail = on_mail
+        self._on_text = on_text
+
+    def deliver_text(self, text: Text) -> None:
+        """Put an SMS into the box and tell the listener."""
+        self._texts.append(text)
+        if self._on_text is not None:
+            self._on_text(text)
+
+    def texts(self) -> list[Text]:
+        """The texts, oldest first."""
+        return list(self._texts)
 
     def deliver(self, mail: Mail) -> None:
         """Put a mail into the box and tell the listener."""
@@ -110,7 +135,8 @@ class LinkStyle:
 class Codes:
     """Issues and redeems codes. Synchronous; lives on the store's thread."""
 
-    def __init__(self, store: Store, clock: Clock, origin: Callable[[], str]) -> None:
+    def __init__(self, store: Store, clock: Clock, origin: Callable[[], str], tenant: str | None = None) -> None:
+        self._tenant = tenant
         self._store = store
         self._clock = clock
         self._origin = origin
@@ -142,6 +168,8 @@ class Codes:
         query = {"mode": MODES[kind], "lang": style.language, "oobCode": code, "apiKey": style.api_key}
         if continue_url is not None:
             query["continueUrl"] = continue_url
+        if self._tenant is not None:
+            query["tenantId"] = self._tenant
         issued = Issued(code=code, link=f"{self._origin()}/emulator/action?{urlencode(query)}", record=record, when=now)
         self._issued.append(issued)
         return issued

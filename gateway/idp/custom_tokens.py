@@ -31,10 +31,11 @@ class CustomToken:
     claims: Mapping[str, Any]
 
 
-def read_custom_token(text: str, *, now: float, believed: bool) -> CustomToken:
+def read_custom_token(text: str, *, now: float, believed: bool, tenant: str | None = None) -> CustomToken:
     """Read a custom token: a JWT, or the bare JSON object that an emulator takes too.
 
     :param now: wall-clock seconds.
+    :param tenant: the tenant that the token must be for.
     :param believed: whether unverified tokens are believed here.
     :raises WireError: ``INVALID_CUSTOM_TOKEN : ...``, ``MISSING_IDENTIFIER``, ``TENANT_ID_MISMATCH``,
         ``INVALID_CLAIMS``, ``FORBIDDEN_CLAIM : ...`` or ``CLAIMS_TOO_LARGE``.
@@ -47,7 +48,7 @@ def read_custom_token(text: str, *, now: float, believed: bool) -> CustomToken:
         raise WireError("MISSING_IDENTIFIER")
     if not isinstance(uid, str):
         raise WireError("INVALID_CUSTOM_TOKEN : uid must be a string")
-    if payload.get("tenant_id") is not None:
+    if payload.get("tenant_id") != tenant:
         raise WireError("TENANT_ID_MISMATCH")
     return CustomToken(check_uid(uid), check_claims(payload.get("claims") or {}))
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from gateway.idp import admin, oob, profile, sign_in
+from gateway.idp import admin, federated, mfa, oob, phone, profile, project, sign_in
 from gateway.idp.errors import not_implemented
 from gateway.idp.realm import Call, Realm
 
@@ -69,9 +69,9 @@ _CLIENT: Final[dict[str, tuple[Method, str | None]]] = {
     "sendOobCode": (oob.send_oob_code, "getOobConfirmationCode"),
     "resetPassword": (oob.reset_password, "resetPassword"),
     "createAuthUri": (oob.create_auth_uri, "createAuthUri"),
-    "signInWithIdp": (_unavailable, "verifyAssertion"),
-    "sendVerificationCode": (_unavailable, "sendVerificationCode"),
-    "signInWithPhoneNumber": (_unavailable, "verifyPhoneNumber"),
+    "signInWithIdp": (federated.sign_in_with_idp, "verifyAssertion"),
+    "sendVerificationCode": (phone.send_verification_code, "sendVerificationCode"),
+    "signInWithPhoneNumber": (phone.sign_in_with_phone_number, "verifyPhoneNumber"),
     "signInWithGameCenter": (_unavailable, None),
 }
 
@@ -91,9 +91,28 @@ _ADMIN: Final[dict[str, tuple[str, Method]]] = {
     ":createSessionCookie": ("POST", admin.create_session_cookie),
 }
 
+_SECOND: Final[dict[str, Method]] = {
+    "mfaEnrollment:start": mfa.start_enrollment,
+    "mfaEnrollment:finalize": mfa.finish_enrollment,
+    "mfaEnrollment:withdraw": mfa.withdraw,
+    "mfaSignIn:start": mfa.start_sign_in,
+    "mfaSignIn:finalize": mfa.finish_sign_in,
+}
+"""Second factors, behind /v2/accounts/."""
+
+_PROJECT: Final[dict[tuple[str, str], Method]] = {
+    ("GET", "/config"): project.get_config,
+    ("PATCH", "/config"): project.patch_config,
+    ("GET", "/tenants"): project.list_tenants,
+    ("POST", "/tenants"): project.create_tenant,
+    ("GET", "/tenants/{managed}"): project.get_tenant,
+    ("PATCH", "/tenants/{managed}"): project.patch_tenant,
+    ("DELETE", "/tenants/{managed}"): project.delete_tenant,
+}
+"""Configuration, behind /v2/projects/{project}."""
+
 _LATER: Final = (
-    "/v2/accounts/mfaEnrollment:start", "/v2/accounts/mfaEnrollment:finalize", "/v2/accounts/mfaEnrollment:withdraw",
-    "/v2/accounts/mfaSignIn:start", "/v2/accounts/mfaSignIn:finalize", "/v2/accounts:revokeToken",
+    "/v2/accounts:revokeToken",
     "/v2/accounts/passkeyEnrollment:start", "/v2/accounts/passkeyEnrollment:finalize",
     "/v2/accounts/passkeySignIn:start", "/v2/accounts/passkeySignIn:finalize",
 )  # fmt: skip
@@ -116,14 +135,19 @@ def _all() -> Iterator[Endpoint]:
             yield Endpoint(path=f"{LEGACY}/{legacy}", method=method, host=WWW)
     yield Endpoint(path="/v1/token", method=sign_in.refresh, host=SECURE_TOKEN, form=True)
     for suffix, (http_method, method) in _ADMIN.items():
-        for project in ("/v1/projects/{project}", "/v1/projects/{project}/tenants/{tenant}"):
-            yield Endpoint(path=project + suffix, method=method, http_method=http_method, need=Need.ADMINISTRATOR)
+        for prefix in ("/v1/projects/{project}", "/v1/projects/{project}/tenants/{tenant}"):
+            yield Endpoint(path=prefix + suffix, method=method, http_method=http_method, need=Need.ADMINISTRATOR)
     yield Endpoint(path=f"{LEGACY}/downloadAccount", method=admin.batch_get, host=WWW, need=Need.ADMINISTRATOR)
     yield Endpoint(path=f"{LEGACY}/uploadAccount", method=admin.batch_create, host=WWW, need=Need.ADMINISTRATOR)
+    for name, method in _SECOND.items():
+        yield Endpoint(path=f"/v2/accounts/{name}", method=method)
+    for (http_method, suffix), method in _PROJECT.items():
+        path = "/v2/projects/{project}" + suffix
+        yield Endpoint(path=path, method=method, http_method=http_method, need=Need.ADMINISTRATOR)
     for path in _LATER:
         yield Endpoint(path=path, method=_unavailable)
     for http_method in ("GET", "POST", "PATCH", "DELETE"):
-        # Project configuration, tenants and federated providers.
+        # Configurations of federated providers.
         yield Endpoint(
             path="/v2/projects/{project}/{rest:.+}",
             method=_unavailable,
@@ -131,9 +155,9 @@ def _all() -> Iterator[Endpoint]:
             need=Need.ADMINISTRATOR,
         )
     for (http_method, suffix), method in _CONTROL.items():
-        for project in ("/emulator/v1/projects/{project}", "/emulator/v1/projects/{project}/tenants/{tenant}"):
+        for prefix in ("/emulator/v1/projects/{project}", "/emulator/v1/projects/{project}/tenants/{tenant}"):
             yield Endpoint(
-                path=project + suffix, method=method, host=None, http_method=http_method, need=Need.ADMINISTRATOR
+                path=prefix + suffix, method=method, host=None, http_method=http_method, need=Need.ADMINISTRATOR
             )
 
 

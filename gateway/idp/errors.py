@@ -14,9 +14,11 @@ class WireError(GatewayError):
     """A refusal that is answered in the error envelope.
 
     ``message`` is what goes on the wire, ``code`` the HTTP status, ``status`` the generic Google status if any.
+    ``reason`` is the emulator's, for its internal errors: what went wrong underneath.
     """
 
-    def __init__(self, message: str, *, code: int = 400, status: str | None = None) -> None:
+    def __init__(self, message: str, *, code: int = 400, status: str | None = None, reason: str | None = None) -> None:
+        self.reason = reason
         self.message = message
         self.code = code
         self.status = status

@@ -27,6 +27,10 @@ _REQUEST_TYPES: Final = (
 """``OobReqType`` in the order of its wire numbers."""
 
 
+_EMAIL_TYPES: Final = {"EMAIL_SIGNIN": "EMAIL_SIGN_IN", "PASSWORD_RESET": "PASSWORD_RESET"}
+"""``email_type`` of the mails that beforeSendEmail is asked about (blocking-functions.md sections 1.6 and 3.1)."""
+
+
 async def send_oob_code(realm: Realm, call: Call) -> dict[str, Any]:
     """``accounts:sendOobCode`` (section 6.7): mail a link, or hand it to an administrator who asks for it.
 
@@ -51,6 +55,12 @@ async def send_oob_code(realm: Realm, call: Call) -> dict[str, Any]:
     maker = makers.get(CodeKind(request_type)) if request_type in CodeKind.__members__ else None
     if maker is None:
         raise not_implemented("this request type")
+    email_type = _EMAIL_TYPES.get(request_type)
+    if email_type is not None and not hand_over:
+        email = normal_email(call.require("email", "MISSING_EMAIL"))
+        await realm.db.run(_check_mailable, realm, CodeKind(request_type), email)
+        # With protection on it is asked whether or not there is such an account: a refusal must not tell.
+        await realm.hooks.before_email(email, email_type, call.circumstances(None), tenant=realm.tenant)
     email, issued = await realm.db.run(maker, realm, call, continue_url)
     if issued is not None and not hand_over:
         realm.send(issued)
@@ -167,6 +177,18 @@ def _methods(account: Account) -> list[str]:
     if account.email_link_sign_in:
         methods.append("emailLink")
     return methods + [link.provider_id for link in account.links]
+
+
+def _check_mailable(realm: Realm, kind: CodeKind, email: str) -> None:
+    """Refuse what would be refused anyway, before a function is asked about it.
+
+    :raises WireError: ``OPERATION_NOT_ALLOWED`` or ``EMAIL_NOT_FOUND``.
+    """
+    if kind is CodeKind.EMAIL_SIGNIN:
+        if not realm.config.email_link_sign_in:
+            raise WireError("OPERATION_NOT_ALLOWED")
+    elif not realm.config.email_enumeration_protection and realm.accounts.by_email(email) is None:
+        raise WireError("EMAIL_NOT_FOUND")
 
 
 def _sign_in_code(realm: Realm, call: Call, continue_url: str | None) -> tuple[str, Issued | None]:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from gateway.idp.accounts import Changed, Changes, check_phone, normal_email
 from gateway.idp.claims import check_custom_attributes
 from gateway.idp.codes import Issued
-from gateway.idp.errors import WireError, not_implemented
+from gateway.idp.errors import WireError
+from gateway.idp.factors import factors_of
 from gateway.idp.oob import apply_code, issue_recovery
 from gateway.idp.passwords import check_strength
 from gateway.idp.realm import Call, Realm
@@ -83,7 +84,7 @@ async def update(realm: Realm, call: Call) -> dict[str, Any]:
         raise WireError("INVALID_REQ_TYPE : Unsupported request parameters.")
     else:
         _refuse_administrative(fields)
-    changes, password = _requested(fields, administrator=by_id)
+    changes, password = _requested(realm, fields, administrator=by_id)
     if password is not None:
         # The token or account first: nobody's password is hashed for a stranger.
         await realm.db.run(_target, realm, call)
@@ -98,11 +99,7 @@ async def update(realm: Realm, call: Call) -> dict[str, Any]:
             return changed, None, None
         tokens = None
         if changed.ended:
-            tokens = realm.sessions.start(
-                changed.account,
-                sign_in_provider=presented.payload["firebase"]["sign_in_provider"],
-                session_claims=presented.session_claims,
-            )
+            tokens = realm.sessions.renew(presented, changed.account)
         return changed, tokens, issue_recovery(realm, call, changed)
 
     changed, tokens, recovery = await realm.db.run(commit)
@@ -146,7 +143,7 @@ def _sensitive(changes: Changes) -> bool:
     return "email" in changes or "password_hash" in changes or PASSWORD in changes.get("unlink", ())
 
 
-def _requested(fields: Fields, *, administrator: bool) -> tuple[Changes, str | None]:
+def _requested(realm: Realm, fields: Fields, *, administrator: bool) -> tuple[Changes, str | None]:
     """The changes that a body asks for, and the new password in clear.
 
     :raises WireError: a value that cannot be stored.
@@ -173,7 +170,7 @@ def _requested(fields: Fields, *, administrator: bool) -> tuple[Changes, str | N
     if unlink := fields.texts("deleteProvider"):
         changes["unlink"] = unlink
     if administrator:
-        changes |= _administrative(fields)
+        changes |= _administrative(realm, fields)
     return changes, password
 
 
@@ -184,7 +181,7 @@ def _attributes(fields: Fields) -> list[str | None]:
     ]
 
 
-def _administrative(fields: Fields) -> Changes:
+def _administrative(realm: Realm, fields: Fields) -> Changes:
     changes = Changes()
     if (verified := fields.flag("emailVerified")) is not None:
         changes["email_verified"] = verified
@@ -202,8 +199,8 @@ def _administrative(fields: Fields) -> Changes:
         changes["last_login_at_ms"] = last_login_at
     if (link := fields.child("linkProviderUserInfo")) is not None:
         changes["link"] = _link(link)
-    if (mfa := fields.child("mfa")) is not None and mfa.children("enrollments"):
-        raise not_implemented("second factors")
+    if (mfa := fields.child("mfa")) is not None:
+        changes["factors"] = factors_of(realm, mfa.children("enrollments"))
     return changes
 
 

@@ -28,18 +28,27 @@ from gateway.core.ports import Clock, SignInHook
 from gateway.errors import ConfigError
 from gateway.idp.access import Access, is_loopback
 from gateway.idp.accounts import Accounts, Changes, normal_email
+from gateway.idp.answers import ERROR_FORMATS
 from gateway.idp.claims import check_claims
-from gateway.idp.codes import EXPIRED_CODES_KEPT, Codes, Mail, Mailbox
+from gateway.idp.codes import EXPIRED_CODES_KEPT, Codes, Mail, Mailbox, Text
+from gateway.idp.events import EVENT_TYPES
+from gateway.idp.expiring import Expiring
+from gateway.idp.functions import MAX_DEADLINE, Caller, FunctionSettings, InProcess, Registry, is_absolute
 from gateway.idp.hooks import Hooks
+from gateway.idp.mfa import ENROLLING_LIFETIME, HALF_DONE_LIFETIME
 from gateway.idp.passwords import PROFILES, Passwords, ProfileName, check_strength
+from gateway.idp.phone import PROOF_LIFETIME
+from gateway.idp.project import tenant_switches
 from gateway.idp.realm import ProjectConfig, Realm
 from gateway.idp.records import KeyPurpose
 from gateway.idp.server import AddressOf, Server
 from gateway.idp.sessions import DEAD_SESSIONS_KEPT, Sessions
 from gateway.idp.signing_keys import KeyRing
+from gateway.idp.sms import SmsCodes
 from gateway.idp.store import Store, StoreThread
+from gateway.idp.tenants import Tenants
 from gateway.idp.throttle import GuessThrottle
-from gateway.tokens.mint import PrivateKeySource, generate_private_key
+from gateway.tokens.mint import PrivateKeySource, generate_private_key, sign
 
 DEMO_PREFIX: Final = "demo-"
 """How project ids begin that can never be a real Firebase project (https://firebase.google.com/docs/emulator-suite)."""
@@ -59,7 +68,7 @@ class ProviderSettings:
     ``database`` None keeps everything in memory. ``admin_secret`` is the bearer token of privileged calls; None means
     the emulator's ``owner``, accepted on a loopback bind only. ``force`` allows other binds, and project ids that do
     not begin with ``demo-``. ``public_url`` is the origin in mailed links. ``password_profile`` ``testing`` is for
-    suites.
+    suites. ``functions`` are the blocking functions that are registered when it starts.
     """
 
     project_id: str
@@ -75,12 +84,13 @@ class ProviderSettings:
     email_link_sign_in: bool = True
     anonymous_sign_in: bool = True
     password_profile: ProfileName = "strong"  # noqa: S105 - the name of a profile
+    functions: FunctionSettings = field(default_factory=FunctionSettings)
 
 
 class IdentityProvider:
     """The embedded identity provider. ``start`` and ``close``, or ``app`` in a test server."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a way in which tests and commands look in from outside
         self,
         settings: ProviderSettings,
         *,
@@ -88,6 +98,8 @@ class IdentityProvider:
         before_create: SignInHook | None = None,
         address_of: AddressOf | None = None,
         on_mail: Callable[[Mail], None] | None = None,
+        on_text: Callable[[Text], None] | None = None,
+        functions: Mapping[str, InProcess] | None = None,
         clock: Clock | None = None,
         key_source: PrivateKeySource = generate_private_key,
     ) -> None:
@@ -97,18 +109,20 @@ class IdentityProvider:
         :param before_create: blocking function asked before an account is stored.
         :param address_of: finds a client's address; by default the socket's peer and nothing else.
         :param on_mail: called on the event loop with each :class:`Mail`.
+        :param on_text: called on the event loop with each :class:`Text`, a code by SMS.
+        :param functions: functions that live in this process, by the URL that they are registered under; a call of that
+            URL goes to them instead of over HTTP.
         :param key_source: makes RSA keys; a suite hands in one that does not take a tenth of a second.
         """
         self._settings = settings
         self._clock = clock or SystemClock()
         self._key_source = key_source
-        self._hooks = Hooks(
-            settings.project_id, self._clock, before_create=before_create, before_sign_in=before_sign_in
-        )
+        self._own_functions = (before_create, before_sign_in)
+        self._caller = Caller(functions)
         self._realm: Realm | None = None
         self._runner: web.AppRunner | None = None
         self._port = settings.port
-        self.mailbox = Mailbox(on_mail)
+        self.mailbox = Mailbox(on_mail, on_text)
         access = Access(
             loopback=is_loopback(settings.host),
             admin_secret=settings.admin_secret,
@@ -198,6 +212,11 @@ class IdentityProvider:
         await realm.db.run(realm.id_keys.rotate)
         await realm.db.run(realm.cookie_keys.rotate)
 
+    async def sign_event(self, event: Mapping[str, Any]) -> str:
+        """An event JWT as this provider sends it to a blocking function, signed with the key of ID tokens."""
+        realm = self._opened()
+        return await realm.db.run(lambda: sign(event, realm.id_keys.signer()))
+
     # ---- inside --------------------------------------------------------------------------------------------------
 
     def _opened(self) -> Realm:
@@ -227,6 +246,7 @@ class IdentityProvider:
             with contextlib.suppress(asyncio.CancelledError):
                 await maintenance
             self._realm = None
+            await self._caller.close()
             realm.passwords.close()
             await db.close()
 
@@ -241,28 +261,53 @@ class IdentityProvider:
             sessions_ended_before=now - DEAD_SESSIONS_KEPT,
             codes_expired_before=now - EXPIRED_CODES_KEPT,
         )
-        return Realm(
-            project_id=settings.project_id,
-            project_number=project_number(settings.project_id),
-            config=ProjectConfig(
-                email_enumeration_protection=settings.email_enumeration_protection,
-                sign_up=settings.sign_up,
-                password_sign_in=settings.password_sign_in,
-                email_link_sign_in=settings.email_link_sign_in,
-                anonymous_sign_in=settings.anonymous_sign_in,
-            ),
-            clock=self._clock,
-            db=db,
-            accounts=Accounts(store, self._clock),
-            sessions=Sessions(store, id_keys, cookie_keys, self._clock, settings.project_id),
-            codes=Codes(store, self._clock, self._origin),
-            id_keys=id_keys,
-            cookie_keys=cookie_keys,
-            passwords=Passwords(settings.password_profile),
-            hooks=self._hooks,
-            throttle=GuessThrottle(self._clock),
-            mailbox=self.mailbox,
+        before_create, before_sign_in = self._own_functions
+        hooks = Hooks(
+            settings.project_id,
+            self._clock,
+            Registry(settings.functions, self._clock),
+            self._caller,
+            self.sign_event,
+            before_create=before_create,
+            before_sign_in=before_sign_in,
         )
+        passwords = Passwords(settings.password_profile)
+        config = ProjectConfig(
+            email_enumeration_protection=settings.email_enumeration_protection,
+            sign_up=settings.sign_up,
+            password_sign_in=settings.password_sign_in,
+            email_link_sign_in=settings.email_link_sign_in,
+            anonymous_sign_in=settings.anonymous_sign_in,
+        )
+
+        def make(space: Store, config: ProjectConfig, tenant: str | None = None) -> Realm:
+            return Realm(
+                project_id=settings.project_id,
+                project_number=project_number(settings.project_id),
+                config=config,
+                clock=self._clock,
+                db=db,
+                accounts=Accounts(space, self._clock, tenant),
+                sessions=Sessions(space, id_keys, cookie_keys, self._clock, settings.project_id, tenant),
+                codes=Codes(space, self._clock, self._origin, tenant),
+                id_keys=id_keys,
+                cookie_keys=cookie_keys,
+                passwords=passwords,
+                hooks=hooks,
+                throttle=GuessThrottle(self._clock),
+                mailbox=self.mailbox,
+                sms_codes=SmsCodes(self._clock),
+                half_done=Expiring(self._clock, HALF_DONE_LIFETIME),
+                number_proofs=Expiring(self._clock, PROOF_LIFETIME),
+                enrolling=Expiring(self._clock, ENROLLING_LIFETIME),
+                tenants=tenants,
+                tenant=tenant,
+            )
+
+        tenants = Tenants(
+            store, db, self._clock, lambda tenant, wanted: make(store.of(tenant), tenant_switches(wanted), tenant)
+        )
+        return make(store, config)
 
     async def _maintain(self, realm: Realm) -> None:
         while True:
@@ -300,6 +345,7 @@ def check_settings(settings: ProviderSettings) -> None:
         raise ConfigError(_WHERE, "the administrator's secret is empty", "leave it out, or choose a long random text")
     if settings.password_profile not in PROFILES:
         raise ConfigError(_WHERE, f"no password profile {settings.password_profile!r}", " or ".join(PROFILES))
+    _check_functions(settings.functions)
     if settings.public_url is not None:
         parts = urlsplit(settings.public_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
@@ -320,6 +366,18 @@ def check_settings(settings: ProviderSettings) -> None:
             f"{settings.project_id!r} could be a real project",
             f"use a project id that begins with {DEMO_PREFIX!r}, or force it",
         )
+
+
+def _check_functions(functions: FunctionSettings) -> None:
+    for event, uri in functions.triggers.items():
+        if event not in EVENT_TYPES:
+            raise ConfigError(_WHERE, f"no blocking event {event!r}", ", ".join(EVENT_TYPES))
+        if not is_absolute(uri):
+            raise ConfigError(_WHERE, f"{uri!r} is no URL of a function", "such as https://fn.example/before-create")
+    if not 0 < functions.deadline <= MAX_DEADLINE:
+        raise ConfigError(_WHERE, f"no deadline for functions: {functions.deadline:g} s", f"up to {MAX_DEADLINE:g} s")
+    if functions.error_format not in ERROR_FORMATS:
+        raise ConfigError(_WHERE, f"no error format {functions.error_format!r}", " or ".join(ERROR_FORMATS))
 
 
 def project_number(project_id: str) -> str:

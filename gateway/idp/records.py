@@ -9,6 +9,7 @@ from typing import Any
 
 PASSWORD = "password"  # noqa: S105 - the provider id of e-mail and password
 PHONE = "phone"
+TOTP = "totp"
 ANONYMOUS = "anonymous"
 CUSTOM = "custom"
 
@@ -42,8 +43,25 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Factor:
+    """A second factor: a phone that gets codes, or an authenticator app that makes them."""
+
+    factor_id: str
+    enrolled_at_ms: int
+    phone_number: str | None = None
+    totp_secret: str | None = field(default=None, repr=False)
+    totp_last_step: int | None = None
+    display_name: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """``firebase.sign_in_second_factor`` of a session that used it."""
+        return PHONE if self.phone_number is not None else TOTP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One account. ``custom_attributes`` is JSON text, exactly as it was set."""
+    """One account. ``custom_attributes`` is JSON text, exactly as it was set; ``tenant`` None is the project itself."""
 
     uid: str
     created_at_ms: int
@@ -63,6 +81,8 @@ class Account:
     last_login_at_ms: int | None = None
     last_refresh_at_ms: int | None = None
     links: tuple[Link, ...] = ()
+    factors: tuple[Factor, ...] = ()
+    tenant: str | None = None
 
     @property
     def anonymous(self) -> bool:
@@ -82,6 +102,9 @@ class SessionRecord:
     created_at: int
     last_used_at: int
     ended_at: int | None = None
+    second_factor: str | None = None
+    second_factor_id: str | None = None
+    attributes: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

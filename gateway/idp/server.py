@@ -24,6 +24,7 @@ from gateway.idp.access import Access, missing_credential
 from gateway.idp.endpoints import ENDPOINTS, Endpoint, Need
 from gateway.idp.errors import WireError, invalid_argument, not_found
 from gateway.idp.realm import Call, Realm
+from gateway.idp.sessions import tenant_claim
 from gateway.idp.wire import Fields, envelope
 
 MAX_BODY: Final = 1_048_576
@@ -80,10 +81,8 @@ class Server:
                 raise WireError("INSUFFICIENT_PERMISSION : Only authenticated requests can specify target_project_id.")
             if named not in {None, realm.project_id, realm.project_number}:
                 raise WireError("CONFIGURATION_NOT_FOUND")
-            if "tenant" in request.match_info:
-                raise not_found("TENANT_NOT_FOUND")
-            if fields.text("tenantId"):
-                raise WireError("INVALID_TENANT_ID")
+            if "managed" not in request.match_info:
+                realm = await _space(realm, request, fields, privileged=privileged)
             call = self._call(request, fields, privileged=privileged, api_key=api_key)
             return web.json_response(await endpoint.method(realm, call))
 
@@ -107,6 +106,7 @@ class Server:
             address=self.address_of(request.remote or "", headers),
             user_agent=headers.one(b"user-agent"),
             locale=_locale(request),
+            tenant=request.match_info.get("managed"),
             parameters=Fields(dict(request.query)),
         )
 
@@ -127,7 +127,10 @@ class Server:
                 fields=fields, api_key=call.api_key, address=call.address, locale=call.locale, parameters=fields
             )
         wants_page = "text/html" in request.headers.get("Accept", "")
-        answer = await pages.action(self.realm_of(), call, wants_page=wants_page)
+        realm = self.realm_of()
+        if tenant := call.parameters.text("tenantId"):
+            realm = realm.tenants.realm(tenant) or realm
+        answer = await pages.action(realm, call, wants_page=wants_page)
         headers = dict(pages.SECURITY_HEADERS)
         if answer.location is not None:
             headers["Location"] = answer.location
@@ -167,6 +170,33 @@ class Server:
             return response
 
         return answer
+
+
+async def _space(project: Realm, request: web.Request, fields: Fields, *, privileged: bool) -> Realm:
+    """The realm that a call is about: the project's, or that of a tenant (identity-toolkit.md section 1).
+
+    A tenant is named by path or body; otherwise it is that of the ID token or refresh token, neither of which is
+    believed here: the realm's own methods verify them and refuse those of another tenant.
+
+    :raises WireError: there is no such tenant, or it is switched off.
+    """
+    path, body = request.match_info.get("tenant"), fields.text("tenantId") or None
+    if path is not None and body is not None and path != body:
+        raise WireError("TENANT_ID_MISMATCH")
+    tenant = path or body
+    if tenant is None and project.tenants.all():
+        if refresh_token := fields.text("refreshToken"):
+            tenant = await project.tenants.of_refresh_token(refresh_token)
+        else:
+            tenant = tenant_claim(fields.text("idToken"))
+    if tenant is None:
+        return project
+    realm = project.tenants.realm(tenant)
+    if realm is None:
+        raise not_found("TENANT_NOT_FOUND") if path is not None else WireError("INVALID_TENANT_ID")
+    if realm.config.disabled and not privileged:
+        raise WireError("PROJECT_DISABLED")
+    return realm
 
 
 async def _ready(_request: web.Request) -> web.StreamResponse:

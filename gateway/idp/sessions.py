@@ -27,7 +27,7 @@ import jwt
 from gateway.core.ports import Clock
 from gateway.idp.claims import ID_TOKEN_ISSUER, SESSION_COOKIE_ISSUER, id_token_payload
 from gateway.idp.errors import WireError
-from gateway.idp.records import Account, SessionRecord
+from gateway.idp.records import Account, Factor, SessionRecord
 from gateway.idp.signing_keys import MAX_COOKIE_LIFETIME, KeyRing
 from gateway.idp.store import Store
 from gateway.tokens.mint import ALGORITHM, sign
@@ -70,7 +70,16 @@ class Presented:
 class Sessions:
     """Starts, refreshes and verifies."""
 
-    def __init__(self, store: Store, id_keys: KeyRing, cookie_keys: KeyRing, clock: Clock, project_id: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        id_keys: KeyRing,
+        cookie_keys: KeyRing,
+        clock: Clock,
+        project_id: str,
+        tenant: str | None = None,
+    ) -> None:
+        self._tenant = tenant
         self._store = store
         self._id_keys = id_keys
         self._cookie_keys = cookie_keys
@@ -78,9 +87,19 @@ class Sessions:
         self._project_id = project_id
 
     def start(
-        self, account: Account, *, sign_in_provider: str, session_claims: Mapping[str, Any] | None = None
+        self,
+        account: Account,
+        *,
+        sign_in_provider: str,
+        session_claims: Mapping[str, Any] | None = None,
+        factor: Factor | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Tokens:
-        """A new session of ``account``, signed in now."""
+        """A new session of ``account``, signed in now.
+
+        :param factor: the second factor that was used.
+        :param attributes: what a SAML or OpenID Connect provider said (``firebase.sign_in_attributes``).
+        """
         now = int(self._clock.now())
         refresh_token = secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
         session = SessionRecord(
@@ -91,9 +110,32 @@ class Sessions:
             session_claims=dict(session_claims or {}),
             created_at=now,
             last_used_at=now,
+            second_factor=None if factor is None else factor.kind,
+            second_factor_id=None if factor is None else factor.factor_id,
+            attributes=attributes,
         )
         self._store.put_session(session)
         return Tokens(self._issue(account, session), refresh_token)
+
+    def renew(
+        self, presented: Presented, account: Account, *, provider: str | None = None, factor: Factor | None = None
+    ) -> Tokens:
+        """A new session in place of the one that ``presented`` came from, because the account changed.
+
+        It keeps that session's claims, attributes and second factor.
+
+        :param provider: the sign-in provider, where it is another one now.
+        :param factor: a second factor that was enrolled just now.
+        """
+        before = presented.session
+        used = before.second_factor_id if before is not None else None
+        return self.start(
+            account,
+            sign_in_provider=provider or presented.payload["firebase"]["sign_in_provider"],
+            session_claims=presented.session_claims,
+            factor=factor or next((kept for kept in account.factors if kept.factor_id == used), None),
+            attributes=before.attributes if before is not None else None,
+        )
 
     def refresh(self, refresh_token: str) -> tuple[Tokens, Account]:
         """A fresh ID token for a live session; the refresh token stays the same.
@@ -154,14 +196,7 @@ class Sessions:
     def _issue(self, account: Account, session: SessionRecord) -> str:
         now = self._clock.now()
         self._store.put_account(replace(account, last_refresh_at_ms=int(now * 1_000)))
-        payload = id_token_payload(
-            account,
-            project_id=self._project_id,
-            sign_in_provider=session.sign_in_provider,
-            session_claims=session.session_claims,
-            auth_time=session.auth_time,
-            now=int(now),
-        )
+        payload = id_token_payload(account, session, project_id=self._project_id, now=int(now))
         return sign(payload, self._id_keys.signer())
 
     def _verified(self, id_token: str) -> dict[str, Any]:
@@ -185,6 +220,9 @@ class Sessions:
             )
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise WireError("INVALID_ID_TOKEN") from None
+        if payload["firebase"].get("tenant") != self._tenant:
+            # A uid means somebody else in another tenant.
+            raise WireError("TENANT_ID_MISMATCH")
         return payload
 
     def _session_of(self, payload: Mapping[str, Any]) -> SessionRecord | None:
@@ -199,9 +237,23 @@ class Sessions:
             session
             for session in self._store.sessions_at(payload["sub"], payload["auth_time"])
             if session.sign_in_provider == provider
+            and session.second_factor_id == payload["firebase"].get("second_factor_identifier")
             and all(payload.get(name) == value for name, value in session.session_claims.items())
         ]
         return max(fitting, key=lambda session: len(session.session_claims), default=None)
+
+
+def tenant_claim(id_token: str | None) -> str | None:
+    """The tenant that an ID token says it is of. Not verified: it only tells where to look."""
+    if not id_token:
+        return None
+    try:
+        payload = jwt.decode(id_token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return None
+    firebase = payload.get("firebase")
+    tenant = firebase.get("tenant") if isinstance(firebase, dict) else None
+    return tenant if isinstance(tenant, str) and tenant else None
 
 
 def hash_secret(secret: str) -> str:

@@ -1,7 +1,6 @@
 """Methods that end in tokens: sign-up, password, e-mail link, custom token, refresh (identity-toolkit.md section 6).
 
-The order of events is that of blocking-functions.md section 3.2: credential, disabled check, function, store, disabled
-check again, tokens. Between the steps other calls may run, so the last step reads the account afresh and compares.
+Each method here finds out who somebody is; :mod:`gateway.idp.admission` takes it from there.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.idp.accounts import Changes, normal_email
+from gateway.idp.admission import Admitted, Proof, admit
 from gateway.idp.claims import check_combined
 from gateway.idp.custom_tokens import read_custom_token
 from gateway.idp.errors import WireError
-from gateway.idp.hooks import Overlay
 from gateway.idp.passwords import check_strength
 from gateway.idp.realm import Call, Realm
 from gateway.idp.records import ANONYMOUS, CUSTOM, PASSWORD, Account, CodeKind, CodeRecord
@@ -47,15 +46,17 @@ async def sign_up(realm: Realm, call: Call) -> dict[str, Any]:
     email = normal_email(email)
     if id_token:
         account, tokens = await _add_password(realm, call, id_token, email, password)
+        admitted = Admitted(account=account, tokens=tokens)
     else:
-        account, tokens = await _create_with_password(realm, call, email, password)
+        admitted = await _create_with_password(realm, call, email, password)
+    account = admitted.account
     return compact(
         {
             "kind": "identitytoolkit#SignupNewUserResponse",
             "localId": account.uid,
             "email": account.email,
             "displayName": account.display_name,
-            **token_fields(tokens),
+            **admitted.fields(),
         }
     )
 
@@ -83,7 +84,17 @@ async def sign_in_with_password(realm: Realm, call: Call) -> dict[str, Any]:
     # With protection on, only who knows the password learns that the account is disabled.
     if account.disabled:
         raise WireError("USER_DISABLED")
-    account, tokens = await _admit(realm, call, account, method=PASSWORD, rehashed=verdict.replacement)
+    known_hash = account.password_hash
+
+    def check(current: Account) -> None:
+        if current.password_hash != known_hash:
+            raise WireError("INVALID_LOGIN_CREDENTIALS")
+
+    proof = Proof(account=account, circumstances=call.circumstances(PASSWORD), provider=PASSWORD, check=check)
+    admitted = await admit(realm, proof)
+    if verdict.replacement is not None:
+        await realm.db.run(_rehash, realm, account.uid, known_hash, verdict.replacement)
+    account = admitted.account
     return compact(
         {
             "kind": "identitytoolkit#VerifyPasswordResponse",
@@ -91,7 +102,8 @@ async def sign_in_with_password(realm: Realm, call: Call) -> dict[str, Any]:
             "email": account.email,
             "displayName": account.display_name or "",
             "registered": True,
-            **token_fields(tokens),
+            "tenantId": account.tenant,
+            **admitted.fields(),
         }
     )
 
@@ -111,24 +123,38 @@ async def sign_in_with_email_link(realm: Realm, call: Call) -> dict[str, Any]:
     new = False
     if id_token := call.fields.text("idToken"):
         account, tokens = await _link_email(realm, id_token, record)
+        admitted = Admitted(account=account, tokens=tokens)
     else:
         found = await realm.db.run(realm.accounts.by_email, email)
-        if found is None:
-            if not realm.config.sign_up:
-                raise WireError("ADMIN_ONLY_OPERATION")
-            new = True
-            candidate = realm.accounts.candidate(email=email, email_verified=True, email_link_sign_in=True)
-            found = await _create(realm, call, candidate, method=EMAIL_LINK)
-        if found.disabled:
-            raise WireError("USER_DISABLED")
-        account, tokens = await _admit(realm, call, found, method=EMAIL_LINK, code=record)
-    return {
-        "kind": "identitytoolkit#EmailLinkSigninResponse",
-        "email": email,
-        "localId": account.uid,
-        "isNewUser": new,
-        **token_fields(tokens),
-    }
+        new = found is None
+        verified = Changes(email_verified=True, email_link_sign_in=True)
+
+        def check(current: Account) -> None:
+            if current.email != record.email:
+                raise WireError("INVALID_OOB_CODE")
+            realm.codes.consume(record)
+
+        admitted = await admit(
+            realm,
+            Proof(
+                account=found or realm.accounts.candidate(email=email, **verified),
+                circumstances=call.circumstances(EMAIL_LINK),
+                provider=PASSWORD,
+                new=new,
+                pending=verified,
+                check=check,
+            ),
+        )
+    return compact(
+        {
+            "kind": "identitytoolkit#EmailLinkSigninResponse",
+            "email": email,
+            "localId": admitted.account.uid,
+            "isNewUser": new,
+            "tenantId": admitted.account.tenant,
+            **admitted.fields(),
+        }
+    )
 
 
 async def sign_in_with_custom_token(realm: Realm, call: Call) -> dict[str, Any]:
@@ -137,7 +163,10 @@ async def sign_in_with_custom_token(realm: Realm, call: Call) -> dict[str, Any]:
     :raises WireError: as the section lists.
     """
     token = read_custom_token(
-        call.require("token", "MISSING_CUSTOM_TOKEN"), now=realm.clock.now(), believed=call.unsigned_allowed
+        call.require("token", "MISSING_CUSTOM_TOKEN"),
+        now=realm.clock.now(),
+        believed=call.unsigned_allowed,
+        tenant=realm.tenant,
     )
 
     def commit() -> tuple[bool, Tokens]:
@@ -186,7 +215,7 @@ async def _sign_up_anonymously(realm: Realm) -> dict[str, Any]:
     return {"kind": "identitytoolkit#SignupNewUserResponse", "localId": account.uid, **token_fields(tokens)}
 
 
-async def _create_with_password(realm: Realm, call: Call, email: str, password: str) -> tuple[Account, Tokens]:
+async def _create_with_password(realm: Realm, call: Call, email: str, password: str) -> Admitted:
     await realm.db.run(realm.accounts.require_free_email, email)
     check_strength(password)
     candidate = realm.accounts.candidate(
@@ -195,8 +224,16 @@ async def _create_with_password(realm: Realm, call: Call, email: str, password: 
         display_name=call.fields.text("displayName") or None,
         photo_url=call.fields.text("photoUrl") or None,
     )
-    account = await _create(realm, call, candidate, method=PASSWORD)
-    return await _admit(realm, call, account, method=PASSWORD)
+    known_hash = candidate.password_hash
+
+    def check(current: Account) -> None:
+        if current.password_hash != known_hash:
+            raise WireError("INVALID_LOGIN_CREDENTIALS")
+
+    proof = Proof(
+        account=candidate, circumstances=call.circumstances(PASSWORD), provider=PASSWORD, new=True, check=check
+    )
+    return await admit(realm, proof)
 
 
 async def _add_password(realm: Realm, call: Call, id_token: str, email: str, password: str) -> tuple[Account, Tokens]:
@@ -211,9 +248,7 @@ async def _add_password(realm: Realm, call: Call, id_token: str, email: str, pas
     def commit() -> tuple[Account, Tokens]:
         now_presented = realm.sessions.present(id_token)
         account = realm.accounts.signed_in(realm.accounts.change(now_presented.account, changes).account)
-        return account, realm.sessions.start(
-            account, sign_in_provider=PASSWORD, session_claims=now_presented.session_claims
-        )
+        return account, realm.sessions.renew(now_presented, account, provider=PASSWORD)
 
     return await realm.db.run(commit)
 
@@ -227,69 +262,13 @@ async def _link_email(realm: Realm, id_token: str, record: CodeRecord) -> tuple[
         realm.codes.consume(record)
         changes = Changes(email=record.email, email_verified=True, email_link_sign_in=True)
         account = realm.accounts.signed_in(realm.accounts.change(presented.account, changes).account)
-        return account, realm.sessions.start(
-            account, sign_in_provider=PASSWORD, session_claims=presented.session_claims
-        )
+        return account, realm.sessions.renew(presented, account, provider=PASSWORD)
 
     return await realm.db.run(commit)
 
 
-async def _create(realm: Realm, call: Call, candidate: Account, *, method: str) -> Account:
-    """Ask beforeCreate, then store. An account that it disabled is stored, and refused.
-
-    :raises WireError: refused, or somebody was faster.
-    """
-    overlay = await realm.hooks.before_create(candidate, call.circumstances(method))
-    account = await realm.db.run(realm.accounts.insert, replace(candidate, **overlay.changes))
-    if account.disabled:
-        raise WireError("USER_DISABLED")
-    return account
-
-
-async def _admit(
-    realm: Realm,
-    call: Call,
-    account: Account,
-    *,
-    method: str,
-    rehashed: str | None = None,
-    code: CodeRecord | None = None,
-) -> tuple[Account, Tokens]:
-    """Ask beforeSignIn about somebody who proved who they are, store what it says, start the session.
-
-    :raises WireError: refused, or the account changed meanwhile.
-    """
-    pending: dict[str, Any] = {"email_verified": True, "email_link_sign_in": True} if code is not None else {}
-    overlay = await realm.hooks.before_sign_in(replace(account, **pending), call.circumstances(method))
-    known_hash = account.password_hash
-
-    def commit() -> tuple[Account, Tokens | None]:
-        current = realm.accounts.get(account.uid)
-        if current.disabled:
-            raise WireError("USER_DISABLED")
-        if code is None and current.password_hash != known_hash:
-            raise WireError("INVALID_LOGIN_CREDENTIALS")
-        if code is not None:
-            if current.email != code.email:
-                raise WireError("INVALID_OOB_CODE")
-            realm.codes.consume(code)
-        return _store_sign_in(realm, current, overlay, pending, rehashed)
-
-    account, tokens = await realm.db.run(commit)
-    if tokens is None:
-        raise WireError("USER_DISABLED")
-    return account, tokens
-
-
-def _store_sign_in(
-    realm: Realm, current: Account, overlay: Overlay, pending: dict[str, Any], rehashed: str | None
-) -> tuple[Account, Tokens | None]:
-    changes = Changes(**{**pending, **overlay.changes})  # type: ignore[typeddict-item]  # keys of Changes, both
-    account = realm.accounts.change(current, changes).account
-    if account.disabled:
-        return account, None
-    session_claims = overlay.session_claims or {}
-    check_combined(account, session_claims)
-    values = {"password_hash": rehashed} if rehashed is not None else {}
-    account = realm.accounts.signed_in(account, **values)
-    return account, realm.sessions.start(account, sign_in_provider=PASSWORD, session_claims=session_claims)
+def _rehash(realm: Realm, uid: str, known_hash: str | None, replacement: str) -> None:
+    """Put a password's hash of today's strength in place of an older one, unless the password changed meanwhile."""
+    account = realm.accounts.get(uid)
+    if account.password_hash == known_hash:
+        realm.accounts.put(replace(account, password_hash=replacement))

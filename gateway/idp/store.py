@@ -11,28 +11,23 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from gateway.errors import ConfigError
-from gateway.idp.records import Account, CodeKind, CodeRecord, KeyPurpose, KeyRecord, Link, SessionRecord
-
-APPLICATION_ID: Final = 0x53475750
-"""``SGWP`` in the SQLite file header (https://sqlite.org/fileformat.html section 1.3.8): this file is ours."""
-
-SCHEMA_VERSION: Final = 1
-"""``user_version`` of the file that this code reads and writes."""
+from gateway.idp.records import Account, CodeKind, CodeRecord, Factor, KeyPurpose, KeyRecord, Link, SessionRecord
+from gateway.idp.schema import HINT_DAMAGED, HINT_PATH, plain, prepare
 
 BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process that holds the file, seconds."""
 
 _MEMORY: Final = ":memory:"
-_ACCOUNT_COLUMNS: Final = tuple(f.name for f in fields(Account) if f.name != "links")
+_ACCOUNT_COLUMNS: Final = tuple(f.name for f in fields(Account) if f.name not in {"links", "factors", "tenant"})
+_FACTOR_COLUMNS: Final = tuple(f.name for f in fields(Factor))
 _BOOLEAN_COLUMNS: Final = frozenset({"email_verified", "email_link_sign_in", "disabled", "custom_auth"})
 
 P = ParamSpec("P")
@@ -42,8 +37,13 @@ T = TypeVar("T")
 class Store:
     """All SQL of the provider. Methods that find nothing answer None; the caller knows what that means."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, tenant: str | None = None) -> None:
         self._sql = connection
+        self._tenant = tenant or ""
+
+    def of(self, tenant: str) -> Store:
+        """The same file, seen from a tenant's name space."""
+        return Store(self._sql, tenant)
 
     @classmethod
     def open(cls, path: Path | None, project_id: str) -> Store:
@@ -58,17 +58,15 @@ class Store:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             connection = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(where, f"the provider's database cannot be opened: {_plain(error)}", _HINT_PATH) from None
+            raise ConfigError(where, f"the provider's database cannot be opened: {plain(error)}", HINT_PATH) from None
         try:
-            _prepare(connection, where, project_id)
+            prepare(connection, where, project_id)
         except sqlite3.OperationalError as error:
             connection.close()
-            raise ConfigError(where, f"the provider's database cannot be used: {_plain(error)}", _HINT_PATH) from None
+            raise ConfigError(where, f"the provider's database cannot be used: {plain(error)}", HINT_PATH) from None
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise ConfigError(
-                where, f"this is not a readable SQLite database: {_plain(error)}", _HINT_DAMAGED
-            ) from None
+            raise ConfigError(where, f"this is not a readable SQLite database: {plain(error)}", HINT_DAMAGED) from None
         except ConfigError:
             connection.close()
             raise
@@ -106,14 +104,17 @@ class Store:
     def account_by_link(self, provider_id: str, raw_id: str) -> Account | None:
         """The account that a federated identity is linked to."""
         return self._one_account(
-            "uid = (SELECT uid FROM links WHERE provider_id = ? AND raw_id = ?)", provider_id, raw_id
+            "uid = (SELECT uid FROM links WHERE tenant = ? AND provider_id = ? AND raw_id = ?)",
+            self._tenant,
+            provider_id,
+            raw_id,
         )
 
     def accounts(self, *, after: str = "", limit: int = -1) -> list[Account]:
         """Accounts in the order of their ids, those behind ``after``, at most ``limit`` (negative: all)."""
         rows = self._sql.execute(
-            f"SELECT {', '.join(_ACCOUNT_COLUMNS)} FROM accounts WHERE uid > ? ORDER BY uid LIMIT ?",  # noqa: S608 - constants
-            (after, limit),
+            f"SELECT {', '.join(_ACCOUNT_COLUMNS)} FROM accounts WHERE tenant = ? AND uid > ? ORDER BY uid LIMIT ?",  # noqa: S608 - constants
+            (self._tenant, after, limit),
         )
         return [self._account(row) for row in rows.fetchall()]
 
@@ -134,26 +135,34 @@ class Store:
 
     def delete_account(self, uid: str) -> None:
         """Forget the account and its codes. Its sessions stay, so that their tokens can be refused by name."""
-        self._sql.execute("DELETE FROM accounts WHERE uid = ?", (uid,))
-        self._sql.execute("DELETE FROM codes WHERE uid = ?", (uid,))
+        self._sql.execute("DELETE FROM accounts WHERE tenant = ? AND uid = ?", (self._tenant, uid))
+        self._sql.execute("DELETE FROM codes WHERE tenant = ? AND uid = ?", (self._tenant, uid))
 
     def _write_account(self, account: Account) -> None:
         assignments = ", ".join(f"{column} = excluded.{column}" for column in _ACCOUNT_COLUMNS if column != "uid")
+        marks = ", ".join("?" * (len(_ACCOUNT_COLUMNS) + 1))
         self._sql.execute(
-            f"INSERT INTO accounts ({', '.join(_ACCOUNT_COLUMNS)}) VALUES ({', '.join('?' * len(_ACCOUNT_COLUMNS))})"  # noqa: S608 - constants
-            f" ON CONFLICT (uid) DO UPDATE SET {assignments}",
-            [getattr(account, column) for column in _ACCOUNT_COLUMNS],
+            f"INSERT INTO accounts (tenant, {', '.join(_ACCOUNT_COLUMNS)}) VALUES ({marks})"  # noqa: S608 - constants
+            f" ON CONFLICT (tenant, uid) DO UPDATE SET {assignments}",
+            [self._tenant, *(getattr(account, column) for column in _ACCOUNT_COLUMNS)],
         )
-        self._sql.execute("DELETE FROM links WHERE uid = ?", (account.uid,))
+        owner = (self._tenant, account.uid)
+        self._sql.execute("DELETE FROM links WHERE tenant = ? AND uid = ?", owner)
         self._sql.executemany(
-            "INSERT INTO links (uid, provider_id, raw_id, email, display_name, photo_url) VALUES (?, ?, ?, ?, ?, ?)",
-            [(account.uid, x.provider_id, x.raw_id, x.email, x.display_name, x.photo_url) for x in account.links],
+            "INSERT INTO links (tenant, uid, provider_id, raw_id, email, display_name, photo_url)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(*owner, x.provider_id, x.raw_id, x.email, x.display_name, x.photo_url) for x in account.links],
+        )
+        self._sql.execute("DELETE FROM factors WHERE tenant = ? AND uid = ?", owner)
+        self._sql.executemany(
+            f"INSERT INTO factors (tenant, uid, {', '.join(_FACTOR_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+            [(*owner, *(getattr(factor, column) for column in _FACTOR_COLUMNS)) for factor in account.factors],
         )
 
     def _one_account(self, condition: str, *values: str) -> Account | None:
         row = self._sql.execute(
-            f"SELECT {', '.join(_ACCOUNT_COLUMNS)} FROM accounts WHERE {condition}",  # noqa: S608 - constants
-            values,
+            f"SELECT {', '.join(_ACCOUNT_COLUMNS)} FROM accounts WHERE tenant = ? AND {condition}",  # noqa: S608 - constants
+            (self._tenant, *values),
         ).fetchone()
         return None if row is None else self._account(row)
 
@@ -162,11 +171,19 @@ class Store:
         for column in _BOOLEAN_COLUMNS:
             values[column] = bool(values[column])
         links = self._sql.execute(
-            "SELECT provider_id, raw_id, email, display_name, photo_url FROM links WHERE uid = ? ORDER BY provider_id",
-            (values["uid"],),
+            "SELECT provider_id, raw_id, email, display_name, photo_url FROM links WHERE tenant = ? AND uid = ?"
+            " ORDER BY provider_id",
+            (self._tenant, values["uid"]),
+        )
+        factors = self._sql.execute(
+            f"SELECT {', '.join(_FACTOR_COLUMNS)} FROM factors WHERE tenant = ? AND uid = ?"  # noqa: S608 - constants
+            " ORDER BY enrolled_at_ms, factor_id",
+            (self._tenant, values["uid"]),
         )
         return Account(
             **values,
+            tenant=self._tenant or None,
+            factors=tuple(Factor(**dict(zip(_FACTOR_COLUMNS, x, strict=True))) for x in factors.fetchall()),
             links=tuple(
                 Link(provider_id=p, raw_id=r, email=e, display_name=d, photo_url=u)
                 for p, r, e, d, u in links.fetchall()
@@ -178,10 +195,12 @@ class Store:
     def put_session(self, session: SessionRecord) -> None:
         """Remember a new session."""
         self._sql.execute(
-            "INSERT INTO sessions (token_hash, uid, sign_in_provider, auth_time, session_claims, created_at,"
-            " last_used_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO sessions (token_hash, tenant, uid, sign_in_provider, auth_time, session_claims, created_at,"
+            " last_used_at, ended_at, second_factor, second_factor_id, attributes)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 session.token_hash,
+                self._tenant,
                 session.uid,
                 session.sign_in_provider,
                 session.auth_time,
@@ -189,8 +208,16 @@ class Store:
                 session.created_at,
                 session.last_used_at,
                 session.ended_at,
+                session.second_factor,
+                session.second_factor_id,
+                None if session.attributes is None else json.dumps(dict(session.attributes)),
             ),
         )
+
+    def tenant_of_session(self, token_hash: str) -> str | None:
+        """The name space of the session of that refresh token, whichever it is; None: no session, or the project's."""
+        row = self._sql.execute("SELECT tenant FROM sessions WHERE token_hash = ?", (token_hash,)).fetchone()
+        return (row[0] or None) if row is not None else None
 
     def session(self, token_hash: str) -> SessionRecord | None:
         """The session of that refresh token."""
@@ -207,8 +234,9 @@ class Store:
     def end_sessions(self, uid: str, now: int, *, until: int | None = None) -> None:
         """End the account's live sessions, or those that signed in at ``until`` or earlier."""
         self._sql.execute(
-            "UPDATE sessions SET ended_at = ? WHERE uid = ? AND ended_at IS NULL AND (? IS NULL OR auth_time <= ?)",
-            (now, uid, until, until),
+            "UPDATE sessions SET ended_at = ? WHERE tenant = ? AND uid = ? AND ended_at IS NULL"
+            " AND (? IS NULL OR auth_time <= ?)",
+            (now, self._tenant, uid, until, until),
         )
 
     def purge(self, *, sessions_ended_before: int, codes_expired_before: int) -> None:
@@ -218,9 +246,9 @@ class Store:
 
     def _sessions(self, condition: str, *values: str | int) -> list[SessionRecord]:
         rows = self._sql.execute(
-            "SELECT token_hash, uid, sign_in_provider, auth_time, session_claims, created_at, last_used_at, ended_at"  # noqa: S608 - constants
-            f" FROM sessions WHERE {condition}",
-            values,
+            "SELECT token_hash, uid, sign_in_provider, auth_time, session_claims, created_at, last_used_at, ended_at,"  # noqa: S608 - constants
+            f" second_factor, second_factor_id, attributes FROM sessions WHERE tenant = ? AND {condition}",
+            (self._tenant, *values),
         )
         return [
             SessionRecord(
@@ -232,8 +260,11 @@ class Store:
                 created_at=created,
                 last_used_at=used,
                 ended_at=ended,
+                second_factor=factor,
+                second_factor_id=factor_id,
+                attributes=None if attrs is None else json.loads(attrs),
             )
-            for h, uid, provider, auth_time, claims, created, used, ended in rows.fetchall()
+            for h, uid, provider, auth_time, claims, created, used, ended, factor, factor_id, attrs in rows.fetchall()
         ]
 
     # ---- codes ---------------------------------------------------------------------------------------------------
@@ -241,16 +272,26 @@ class Store:
     def put_code(self, code: CodeRecord) -> None:
         """Remember a new code."""
         self._sql.execute(
-            "INSERT INTO codes (code_hash, request_type, uid, email, new_email, continue_url, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (code.code_hash, code.kind, code.uid, code.email, code.new_email, code.continue_url, code.expires_at),
+            "INSERT INTO codes (code_hash, tenant, request_type, uid, email, new_email, continue_url, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                code.code_hash,
+                self._tenant,
+                code.kind,
+                code.uid,
+                code.email,
+                code.new_email,
+                code.continue_url,
+                code.expires_at,
+            ),
         )
 
     def code(self, code_hash: str) -> CodeRecord | None:
         """The code of that hash."""
         row = self._sql.execute(
-            "SELECT request_type, uid, email, new_email, continue_url, expires_at FROM codes WHERE code_hash = ?",
-            (code_hash,),
+            "SELECT request_type, uid, email, new_email, continue_url, expires_at FROM codes"
+            " WHERE tenant = ? AND code_hash = ?",
+            (self._tenant, code_hash),
         ).fetchone()
         if row is None:
             return None
@@ -272,8 +313,30 @@ class Store:
     def delete_codes(self, uid: str, kinds: Iterable[CodeKind]) -> None:
         """Void the account's codes of those kinds."""
         self._sql.executemany(
-            "DELETE FROM codes WHERE uid = ? AND request_type = ?", [(uid, str(kind)) for kind in kinds]
+            "DELETE FROM codes WHERE tenant = ? AND uid = ? AND request_type = ?",
+            [(self._tenant, uid, str(kind)) for kind in kinds],
         )
+
+    # ---- tenants -------------------------------------------------------------------------------------------------
+
+    def tenants(self) -> dict[str, dict[str, Any]]:
+        """Every tenant with its configuration, in the order of their ids."""
+        rows = self._sql.execute("SELECT tenant, config FROM tenants ORDER BY tenant")
+        return {tenant: json.loads(config) for tenant, config in rows.fetchall()}
+
+    def put_tenant(self, tenant: str, config: Mapping[str, Any], now: int) -> None:
+        """Remember a tenant, or change its configuration."""
+        self._sql.execute(
+            "INSERT INTO tenants (tenant, config, created_at) VALUES (?, ?, ?)"
+            " ON CONFLICT (tenant) DO UPDATE SET config = excluded.config",
+            (tenant, json.dumps(dict(config)), now),
+        )
+
+    def delete_tenant(self, tenant: str) -> None:
+        """Forget a tenant with its accounts and codes. Its sessions stay, ended."""
+        self._sql.execute("DELETE FROM accounts WHERE tenant = ?", (tenant,))
+        self._sql.execute("DELETE FROM codes WHERE tenant = ?", (tenant,))
+        self._sql.execute("DELETE FROM tenants WHERE tenant = ?", (tenant,))
 
     # ---- keys ----------------------------------------------------------------------------------------------------
 
@@ -330,43 +393,3 @@ class StoreThread:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._store.close)
             self._store = None
         self._executor.shutdown()
-
-
-_HINT_PATH: Final = "check the path, its permissions, and that no other provider runs on the same file"
-_HINT_DAMAGED: Final = "nothing was changed; restore a backup, or name another file to start afresh"
-
-
-def _plain(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _prepare(connection: sqlite3.Connection, where: str, project_id: str) -> None:
-    """Check whose file it is before the first write; create the tables in an empty one."""
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    if not empty and application_id != APPLICATION_ID:
-        raise ConfigError(where, "this SQLite database belongs to another program", _HINT_DAMAGED)
-    if version > SCHEMA_VERSION:
-        raise ConfigError(where, f"a newer release wrote this database (version {version})", "upgrade session-gateway")
-    if not empty:
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise ConfigError(where, "the database is damaged", _HINT_DAMAGED)
-        owner = connection.execute("SELECT value FROM meta WHERE name = 'project_id'").fetchone()
-        if owner is None or owner[0] != project_id:
-            raise ConfigError(
-                where,
-                f"it holds the accounts of project {'?' if owner is None else owner[0]!r}, not of {project_id!r}",
-                "use one file for each project",
-            )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")
-    if empty:
-        schema = resources.files("gateway.idp").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(f"BEGIN; {schema} PRAGMA application_id = {APPLICATION_ID};")
-        connection.execute("INSERT INTO meta (name, value) VALUES ('project_id', ?)", (project_id,))
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")

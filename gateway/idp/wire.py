@@ -14,12 +14,15 @@ from typing import Any, Final
 import msgspec
 
 from gateway.idp.errors import WireError, invalid_argument
-from gateway.idp.records import PASSWORD, PHONE, Account
+from gateway.idp.records import PASSWORD, PHONE, Account, Factor
 from gateway.idp.sessions import Tokens
 from gateway.idp.signing_keys import ID_TOKEN_LIFETIME
 
 REDACTED_HASH: Final = "UkVEQUNURUQ="
 """What stands for a password hash where it may not be seen: base64 of ``REDACTED``, as in production."""
+
+SHOWN_DIGITS: Final = 4
+"""Last digits of a masked phone number that stay readable (identity-toolkit.md section 7)."""
 
 _SNAKE: Final = re.compile(r"_([a-z0-9])")
 
@@ -51,6 +54,10 @@ class Fields:
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
+
+    def names(self) -> list[str]:
+        """The names that are there."""
+        return list(self._values)
 
     def items(self) -> list[tuple[str, str]]:
         """Names and values of a flat body or query, all text."""
@@ -153,12 +160,11 @@ def _camel(name: str) -> str:
 
 
 def envelope(error: WireError) -> dict[str, Any]:
-    """The body of every failure (identity-toolkit.md section 2)."""
-    body: dict[str, Any] = {
-        "code": error.code,
-        "message": error.message,
-        "errors": [{"message": error.message, "reason": "invalid", "domain": "global"}],
-    }
+    """The body of every failure (identity-toolkit.md section 2; blocking-functions.md section 3.6)."""
+    entry = {"message": error.message, "reason": "invalid", "domain": "global"}
+    if error.reason is not None:
+        entry = {"message": error.message, "reason": error.reason}
+    body: dict[str, Any] = {"code": error.code, "message": error.message, "errors": [entry]}
     if error.status is not None:
         body["status"] = error.status
     return {"error": body}
@@ -222,6 +228,8 @@ def user_record(account: Account, *, export_hash: bool = False) -> dict[str, Any
         "lastLoginAt": None if account.last_login_at_ms is None else str(account.last_login_at_ms),
         "lastRefreshAt": None if account.last_refresh_at_ms is None else _rfc3339(account.last_refresh_at_ms),
         "providerUserInfo": provider_user_info(account) or None,
+        "mfaInfo": [mfa_info(factor) for factor in account.factors] or None,
+        "tenantId": account.tenant,
     }
     if account.password_hash is not None:
         record["passwordHash"] = REDACTED_HASH
@@ -232,6 +240,27 @@ def user_record(account: Account, *, export_hash: bool = False) -> dict[str, Any
             if len(parts) == 6:  # noqa: PLR2004 - the number of its parts
                 record["salt"] = parts[4]
     return compact(record)
+
+
+def mfa_info(factor: Factor, *, masked: bool = False) -> dict[str, Any]:
+    """One entry of ``mfaInfo`` (identity-toolkit.md sections 3 and 7).
+
+    :param masked: hide the number, as in the reply to a first factor: every digit but the last four.
+    """
+    number = factor.phone_number
+    shown = number
+    if number is not None and masked:
+        shown = "+" + "*" * (len(number) - 1 - SHOWN_DIGITS) + number[-SHOWN_DIGITS:]
+    return compact(
+        {
+            "mfaEnrollmentId": factor.factor_id,
+            "displayName": factor.display_name,
+            "enrolledAt": _rfc3339(factor.enrolled_at_ms),
+            "phoneInfo": shown,
+            "unobfuscatedPhoneInfo": None if masked else number,
+            "totpInfo": {} if number is None else None,
+        }
+    )
 
 
 def compact(values: Mapping[str, Any]) -> dict[str, Any]:

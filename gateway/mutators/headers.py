@@ -17,12 +17,15 @@ CVE-2026-33433):
 
 How text becomes a field value: visible ASCII as it is; everything else as an RFC 8187 ``ext-value``
 (``UTF-8''M%C3%BCller``), and so is a text that itself begins with ``UTF-8''``, which keeps the encoding unambiguous.
-In the comma-separated groups field a group with a comma or a space at an end is encoded too.
+Where a route says so, it is an encoded word of RFC 2047 instead (``=?UTF-8?B?TcO8bGxlcg==?=``), and so is a text that
+begins with ``=?``. In the comma-separated groups field a group with a comma or a space at an end is encoded too.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -174,6 +177,9 @@ RESPONSE_RESERVED: Final = frozenset(
 )
 """What an upstream may not tell a browser."""
 
+IDENTITY_FIELDS: Final = (b"X-Forwarded-User", b"X-Forwarded-Email", b"X-Forwarded-Groups")
+"""Where the backend is told who calls."""
+
 CORS_ANSWERS: Final = b"access-control-"
 """Family of the fields that tell a browser which foreign pages may read an answer."""
 
@@ -189,6 +195,7 @@ _VISIBLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ATTR_CHAR: Final = "!#$&+-.^_`|~"  # RFC 8187 section 3.2.1, letters and digits aside
 _EXT: Final = "UTF-8''"
+_WORD: Final = "=?"
 _CACHED_NAMES: Final = 2_048
 """Distinct field names whose class is remembered: far more than honest traffic has, bounded for the other kind."""
 
@@ -235,7 +242,7 @@ def strip_request(
         if lower == b"authorization" and not keep_authorization:
             continue
         if lower == b"cookie":
-            remaining = _without_cookies(value, cookies)
+            remaining = without_cookies(value, cookies)
             if remaining:
                 kept.append((name, remaining))
             continue
@@ -243,53 +250,75 @@ def strip_request(
     return kept
 
 
-def _without_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
+def without_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
+    """What remains of a ``Cookie`` field's value without the cookies of these names."""
     if not any(name in value for name in names):
         return value
     pairs = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip(b" \t") not in names]
     return b";".join(pairs).strip(b" \t")
 
 
-def encode_value(text: str, *, separator: str = "") -> bytes | None:
+def encode_value(text: str, *, separator: str = "", base64: bool = False) -> bytes | None:
     """``text`` as a field value (see the module), or None when it holds a control character or nothing at all.
 
     ``separator``, where given, is encoded too.
     """
     if not text or _CONTROL.search(text) is not None:
         return None
-    plain = _VISIBLE.fullmatch(text) is not None and not text.startswith(_EXT)
+    plain = _VISIBLE.fullmatch(text) is not None and not text.startswith(_WORD if base64 else _EXT)
     if plain and not (separator and separator in text):
         return text.encode("ascii")
     try:
-        return (_EXT + quote(text, safe=_ATTR_CHAR, encoding="utf-8", errors="strict")).encode("ascii")
+        octets = text.encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate, which JSON can spell
         return None
+    if base64:
+        return b"=?UTF-8?B?%b?=" % b64encode(octets)
+    return (_EXT + quote(octets, safe=_ATTR_CHAR)).encode("ascii")
 
 
-def _groups(value: object) -> bytes | None:
-    """The groups field: one group or a list of them. Anything else grants nothing rather than something half read."""
-    groups: Sequence[object] = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+def _list(value: object, *, base64: bool) -> bytes | None:
+    """One text or a list of them. Anything else tells nothing rather than something half read."""
+    entries: Sequence[object] = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     encoded = []
-    for group in groups:
-        entry = encode_value(group, separator=",") if isinstance(group, str) else None
-        if entry is None:
+    for entry in entries:
+        word = encode_value(entry, separator=",", base64=base64) if isinstance(entry, str) else None
+        if word is None:
             return None
-        encoded.append(entry)
+        encoded.append(word)
     return b",".join(encoded) or None
+
+
+def _claim(value: object, *, base64: bool) -> bytes | None:
+    """A claim of any kind: a text or a list of texts as such, everything else as JSON in ASCII."""
+    if isinstance(value, str):
+        return encode_value(value, base64=base64)
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return _list(value, base64=base64)
+    return json.dumps(value, separators=(",", ":")).encode("ascii") if value is not None else None
+
+
+def route_fields(session: Session | None, route: Route) -> Fields:
+    """What the backend is told about this route and this user; the same for all requests of a session on a route."""
+    rewrite = route.rewrite
+    prefix = [(b"X-Forwarded-Prefix", rewrite.strip.encode("ascii"))] if rewrite is not None and rewrite.strip else []
+    return [*prefix, *identity_fields(session, route)]
 
 
 def identity_fields(session: Session | None, route: Route) -> Fields:
     """Who the gateway says is calling, as far as ``route.identity`` wants it told; nothing without a session."""
     if session is None:
         return []
-    claims = session.claims
+    claims, base64 = session.claims, route.base64
     found: list[tuple[bytes, bytes | None]] = []
     if "user" in route.identity:
-        found.append((b"X-Forwarded-User", encode_value(claims.principal.uid)))
+        found.append((b"X-Forwarded-User", encode_value(claims.principal.uid, base64=base64)))
     if "email" in route.identity:
-        found.append((b"X-Forwarded-Email", encode_value(claims.email or "")))
+        found.append((b"X-Forwarded-Email", encode_value(claims.email or "", base64=base64)))
     if "groups" in route.identity:
-        found.append((b"X-Forwarded-Groups", _groups(claims.payload.get(route.groups_claim))))
+        found.append((b"X-Forwarded-Groups", _list(claims.payload.get(route.groups_claim), base64=base64)))
+    for name, claim in route.claim_fields:
+        found.append((name.encode("ascii"), _claim(claims.payload.get(claim), base64=base64)))
     return [(name, value) for name, value in found if value is not None]
 
 
@@ -319,15 +348,17 @@ def upstream_fields(
     route: Route,
     addresses: AddressSource,
     request_id: str,
+    told: Fields | None = None,
     *,
     cookies: frozenset[bytes] = SESSION_COOKIES,
 ) -> Fields:
     """Every field for the backend except framing: the client's, cleaned, then the gateway's.
 
-    ``cookies`` are the names of those that carry a session; no backend gets one.
+    ``told`` is what it learns of the caller, by default :func:`route_fields`. ``cookies`` are the names of those that
+    carry a session; no backend gets one.
 
-    ``Host`` stays the client's: the backend builds its links and checks its origins with it, and the upstream's
-    address is no secret worth replacing it for.
+    ``Host`` stays the client's, which the backend builds its links and checks its origins with, unless the upstream has
+    a word of its own on it; whoever writes the request sees to that.
     """
     # A credential that was not believed is not handed on, or the backend might believe it.
     keep_authorization = route.forward_authorization and decision.ignored is None
@@ -336,7 +367,7 @@ def upstream_fields(
         *strip_request(context.headers, keep_authorization=keep_authorization, cookies=cookies),
         *forwarding_fields(context, addresses),
         (b"X-Request-Id", request_id.encode("ascii")),
-        *identity_fields(decision.session, route),
+        *(route_fields(decision.session, route) if told is None else told),
     ]
 
 

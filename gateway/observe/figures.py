@@ -6,7 +6,7 @@ Nothing here runs on a request's path. The parts are named by what is read from 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.observe.metrics import Figure, Labels, Readings
@@ -78,6 +78,50 @@ class DenyCounts(Sized, Protocol):
         """Sessions that were forgotten for want of room."""
 
 
+class ConnectionCounts(Protocol):
+    """What is read of whoever lets connections in."""
+
+    @property
+    def open(self) -> int:
+        """Connections that are open."""
+
+    @property
+    def most(self) -> int:
+        """Connections that may be."""
+
+    @property
+    def exhausted(self) -> int:
+        """Times that the process had no file left for one."""
+
+
+class AddressStanding(Protocol):
+    """What is read of one address of a backend."""
+
+    @property
+    def upstream(self) -> str:
+        """The backend's name."""
+
+    @property
+    def address(self) -> str:
+        """The address as the configuration has it, more or less."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether its checks and its last requests went well."""
+
+    @property
+    def idle(self) -> int:
+        """Connections kept."""
+
+    @property
+    def busy(self) -> int:
+        """Connections in use."""
+
+    @property
+    def faults(self) -> int:
+        """What went wrong since the start, as the server's fault."""
+
+
 def all_figures(
     version: str,
     log: AuditSink,
@@ -92,6 +136,89 @@ def all_figures(
     """
     figures = (*build_figures(version), *log_figures(log), *deny_list_figures(deny_list), *key_figures(keys))
     return figures if revocation is None else (*figures, *revocation_figures(revocation))
+
+
+def connection_figures(connections: ConnectionCounts) -> tuple[Figure, ...]:
+    """How near the public listener is to its bounds. Refusals are counted with the decisions, by their reason."""
+    return (
+        _gauge("gateway_connections", "Client connections that are open.", lambda: connections.open),
+        _gauge("gateway_connections_limit", "Client connections that may be open.", lambda: connections.most),
+        _counter(
+            "gateway_accept_failures_total",
+            "Times that the process had no file left for a connection. More than 0: raise its limit of open files.",
+            lambda: connections.exhausted,
+        ),
+    )
+
+
+def upstream_figures(standings: Callable[[], Iterable[AddressStanding]]) -> tuple[Figure, ...]:
+    """How the addresses of the backends stand, each under the backend's name."""
+    labels = ("upstream", "address")
+
+    def each(read: Callable[[AddressStanding], float]) -> Callable[[], Readings]:
+        return lambda: {(found.upstream, found.address): read(found) for found in standings()}
+
+    return (
+        Figure(
+            "gateway_upstream_healthy",
+            "gauge",
+            "1 while an address is well, 0 from when checks or requests failed until one succeeds.",
+            each(lambda found: found.healthy),
+            labels,
+        ),
+        Figure(
+            "gateway_upstream_busy_connections",
+            "gauge",
+            "Connections with a request under way.",
+            each(lambda found: found.busy),
+            labels,
+        ),
+        Figure(
+            "gateway_upstream_idle_connections",
+            "gauge",
+            "Connections kept for the next request.",
+            each(lambda found: found.idle),
+            labels,
+        ),
+        Figure(
+            "gateway_upstream_faults_total",
+            "counter",
+            "Refused connections, broken or malformed answers and deadlines missed. No error statuses.",
+            each(lambda found: found.faults),
+            labels,
+        ),
+    )
+
+
+class LiveCounts(Protocol):
+    """What is read of the connections that last."""
+
+    @property
+    def ended(self) -> Mapping[tuple[str, str], int]:
+        """How many the gateway ended since the start, by kind and reason."""
+
+    def active(self) -> Mapping[str, int]:
+        """How many there are, by kind."""
+
+
+def live_figures(live: LiveCounts) -> tuple[Figure, ...]:
+    """What lasts: WebSockets, event streams, long transfers."""
+    return (
+        Figure(
+            "gateway_streams_active",
+            "gauge",
+            "WebSockets, event streams, and transfers that are not over at once.",
+            lambda: {(kind,): count for kind, count in live.active().items()},
+            ("kind",),
+        ),
+        Figure(
+            "gateway_streams_ended_total",
+            "counter",
+            "Those of them that the gateway ended, by the reason.",
+            lambda: {(kind, reason): count for (kind, reason), count in live.ended.items()},
+            ("kind", "reason"),
+        ),
+    )
 
 
 def data_figures(ages: Callable[[], Mapping[str, float]]) -> tuple[Figure, ...]:

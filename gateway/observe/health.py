@@ -8,7 +8,10 @@ through for looking like a health check (CVE-2026-34457).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -25,7 +28,7 @@ class Degraded(str):
 Check = Callable[[], str | None]
 """Returns None when all is well, else what is wrong in a few words that hold no secret."""
 
-Page = Callable[[str], tuple[bytes, str]]
+Page = Callable[[str], tuple[bytes, str] | Awaitable[tuple[bytes, str]]]
 """From an ``Accept`` header to a body and its media type."""
 
 NO_METRICS: Final = "Metrics need prometheus-client: pip install 'session-gateway[observe]'\n"
@@ -65,27 +68,48 @@ def account_service_check(status: Callable[[], OutageStatus], outage_window: flo
     return check
 
 
-def admin_application(checks: Mapping[str, Check], metrics: Page | None = None) -> web.Application:
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What checks found: by name, in words that hold no secret."""
+
+    failing: Mapping[str, str]
+    degraded: Mapping[str, str]
+
+
+def readiness(checks: Mapping[str, Check]) -> Readiness:
+    """Ask every check."""
+    faults = {name: fault for name, check in checks.items() if (fault := check()) is not None}
+    degraded = {name: fault for name, fault in faults.items() if isinstance(fault, Degraded)}
+    return Readiness({name: fault for name, fault in faults.items() if name not in degraded}, degraded)
+
+
+Ready = Callable[[], Readiness | Awaitable[Readiness]]
+"""How things stand now."""
+
+
+def admin_application(checks: Mapping[str, Check] | Ready, metrics: Page | None = None) -> web.Application:
     """The application of the admin listener.
 
+    :param checks: what is asked at each look, or who answers for all of it.
     :param metrics: what ``/metrics`` answers; None where prometheus-client is not installed.
     """
+    ask: Ready = checks if callable(checks) else partial(readiness, checks)
 
     async def alive(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"}, headers=_NO_STORE)
 
     async def ready(_: web.Request) -> web.Response:
-        faults = {name: fault for name, check in checks.items() if (fault := check()) is not None}
-        degraded = {name: fault for name, fault in faults.items() if isinstance(fault, Degraded)}
-        failing = {name: fault for name, fault in faults.items() if name not in degraded}
-        word = "unavailable" if failing else "degraded" if degraded else "ok"
-        body = {"status": word, "failing": failing} | ({"degraded": degraded} if degraded else {})
-        return web.json_response(body, status=503 if failing else 200, headers=_NO_STORE)
+        answer = ask()
+        found = answer if isinstance(answer, Readiness) else await answer
+        word = "unavailable" if found.failing else "degraded" if found.degraded else "ok"
+        body = {"status": word, "failing": found.failing} | ({"degraded": found.degraded} if found.degraded else {})
+        return web.json_response(body, status=503 if found.failing else 200, headers=_NO_STORE)
 
     async def figures(request: web.Request) -> web.Response:
         if metrics is None:
             return web.Response(status=404, text=NO_METRICS, headers=_NO_STORE)
-        body, media_type = metrics(request.headers.get("Accept", ""))
+        page = metrics(request.headers.get("Accept", ""))
+        body, media_type = page if isinstance(page, tuple) else await page
         return web.Response(body=body, headers={"Content-Type": media_type, **_NO_STORE})
 
     app = web.Application()
@@ -97,15 +121,17 @@ def admin_application(checks: Mapping[str, Check], metrics: Page | None = None) 
     return app
 
 
-async def listen(app: web.Application, host: str, port: int) -> web.AppRunner:
+async def listen(app: web.Application, host: str, port: int, sock: socket.socket | None = None) -> web.AppRunner:
     """Serve the admin application.
 
+    :param sock: a listening socket to serve on, instead of the address.
     :raises ConfigError: the address cannot be listened on.
     """
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        site = web.TCPSite(runner, host, port) if sock is None else web.SockSite(runner, sock)
+        await site.start()
     except OSError as error:
         await runner.cleanup()
         raise ConfigError(

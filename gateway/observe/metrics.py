@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from gateway.core.at_once import PromptVerifier
 from gateway.core.decision import Allow, Challenge
 from gateway.core.session import NetworkAction, NetworkLevel
 from gateway.reasons import TABLE
@@ -129,7 +130,9 @@ class Metrics:
         )
 
     def watch(self, *figures: Figure) -> None:
-        """Show these figures too."""
+        """Show these figures too, in the place of any that bear the same names."""
+        names = {figure.name for figure in figures}
+        self.figures = [figure for figure in self.figures if figure.name not in names]
         self.figures += figures
 
     def decided(self, event: DecisionEvent) -> None:
@@ -159,18 +162,26 @@ class Metrics:
 
 
 class CountingSink:
-    """Counts decisions on their way to another sink. Implements :class:`gateway.core.ports.AuditSink`."""
+    """Counts decisions on their way to another sink. Implements :class:`gateway.core.ports.AuditSink`.
 
-    __slots__ = ("_inner", "_metrics")
+    ``inner`` is that sink, and may be exchanged.
+    """
+
+    __slots__ = ("_metrics", "inner")
 
     def __init__(self, metrics: Metrics, inner: AuditSink) -> None:
         self._metrics = metrics
-        self._inner = inner
+        self.inner = inner
+
+    @property
+    def dropped(self) -> int:
+        """Events that the sink lost."""
+        return getattr(self.inner, "dropped", 0)
 
     def record(self, event: DecisionEvent) -> None:
         """Count the event and pass it on."""
         self._metrics.decided(event)
-        self._inner.record(event)
+        self.inner.record(event)
 
 
 class TimedVerifier:
@@ -179,10 +190,11 @@ class TimedVerifier:
     :param every: one in so many is measured, beginning with the first. Measuring costs a tenth of a judgement.
     """
 
-    __slots__ = ("_durations", "_every", "_inner", "_until_next")
+    __slots__ = ("_durations", "_every", "_inner", "_peek", "_until_next")
 
     def __init__(self, inner: Verifier, durations: Durations, *, every: int = MEASURED) -> None:
         self._inner = inner
+        self._peek = inner.peek if isinstance(inner, PromptVerifier) else None
         self._durations = durations
         self._every = every
         self._until_next = 1
@@ -194,6 +206,25 @@ class TimedVerifier:
             return self._inner.verify(token)
         self._until_next = self._every
         return self._timed(token)
+
+    def peek(self, token: str) -> Claims | None:
+        """Claims of ``token`` where that takes no I/O, else None; raises what the verifier raises."""
+        if self._peek is None:
+            return None
+        self._until_next -= 1
+        if self._until_next:
+            return self._peek(token)
+        self._until_next = self._every
+        started, waits = time.perf_counter(), False
+        try:
+            claims = self._peek(token)
+            waits = claims is None
+            return claims
+        finally:
+            if waits:
+                self._until_next = 1  # whoever waits for it is measured instead
+            else:
+                self._durations.add(time.perf_counter() - started)
 
     async def _timed(self, token: str) -> Claims:
         started = time.perf_counter()

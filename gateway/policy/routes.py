@@ -20,6 +20,7 @@ from gateway.errors import RequestError
 from gateway.policy.assurance import Requirements
 from gateway.policy.cross_site import Cors
 from gateway.policy.ip_change import Preset
+from gateway.policy.rewrite import PathRewrite
 
 
 class Auth(enum.StrEnum):
@@ -60,7 +61,11 @@ class OnOutage(enum.StrEnum):
 class Route:
     """One row of routing policy. ``name`` is unique and appears in logs; ``upstream`` names a backend.
 
+    ``claim_fields``: pairs of a header field and the claim that it tells the backend. ``base64``: text that is no
+    visible ASCII is written as an encoded word instead of an extended value. ``assertion``: the audience of a signed
+    assertion for the backend; empty for none.
     ``require``: what a session must show beyond being good. ``cors``: which foreign pages may use the route.
+    ``rewrite``: what the backend is asked for instead of the path; judged is what the client asked for.
     """
 
     name: str
@@ -74,9 +79,13 @@ class Route:
     forward_authorization: bool = False
     identity: tuple[str, ...] = ("user", "email", "groups")
     groups_claim: str = "groups"
+    claim_fields: tuple[tuple[str, str], ...] = ()
+    base64: bool = False
+    assertion: str = ""
     require: Requirements | None = None
     cors: Cors | None = None
     on_revocation_outage: OnOutage = OnOutage.DENY
+    rewrite: PathRewrite | None = None
 
     def guards_as_well_as(self, other: Route) -> bool:
         """Whether whoever passes this route may pass ``other`` too, as far as can be told from the two."""

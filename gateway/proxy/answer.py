@@ -29,6 +29,9 @@ _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?")
 _HEAD_END: Final = b"\r\n\r\n"
+_CRLF: Final = len(b"\r\n")
+_VERSION: Final = b"HTTP/1."
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _BODYLESS: Final = frozenset({204, 304})
 
 RawFields = tuple[tuple[bytes, bytes], ...]
@@ -62,12 +65,17 @@ class AnswerHead:
 def head_end(buffer: bytes | bytearray) -> int:
     """Index behind the head in ``buffer``, or -1 while it is incomplete.
 
-    :raises UpstreamProtocolError: the head is longer than :data:`MAX_HEAD_SIZE`.
+    :raises UpstreamProtocolError: the head is longer than :data:`MAX_HEAD_SIZE`, or its beginning is none.
     """
     found = buffer.find(_HEAD_END, 0, MAX_HEAD_SIZE)
-    if found < 0 and len(buffer) >= MAX_HEAD_SIZE:
+    if found >= 0:
+        return found + len(_HEAD_END)
+    if len(buffer) >= MAX_HEAD_SIZE:
         raise UpstreamProtocolError("the answer's head is too long")
-    return found + len(_HEAD_END) if found >= 0 else -1
+    if not buffer.startswith(_VERSION[: len(buffer)]) or _BARE_LF.search(buffer) is not None:
+        # Nothing that may still come makes an answer of this: better said now than at the deadline.
+        raise UpstreamProtocolError("what the upstream sends is no answer of HTTP/1.1")
+    return -1
 
 
 def parse_head(raw: bytes) -> AnswerHead:
@@ -115,78 +123,82 @@ def parse_fields(lines: list[bytes]) -> RawFields:
 class ChunkedBody:
     """Decodes the chunked coding (RFC 9112 section 7.1) piece by piece."""
 
-    __slots__ = ("_buffer", "_left", "_trailing", "done", "trailers")
+    __slots__ = ("_left", "_rest", "_trailer_size", "_trailing", "done", "trailers")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
+        """What of a line, or of the CRLF behind a chunk, is not here as a whole."""
         self._left = 0
         """Bytes of the current chunk that are still to come, its CRLF included."""
         self._trailing: list[bytes] | None = None
+        self._trailer_size = 0
         self.trailers: RawFields = ()
         self.done = False
 
     @property
     def rest(self) -> bytes:
         """Bytes behind the end of the body."""
-        return bytes(self._buffer)
+        return self._rest
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived, give what of it is body.
 
         :raises UpstreamProtocolError: it is not chunked coding.
         """
-        self._buffer += data
+        if self._rest:
+            data = self._rest + data
         out: list[bytes] = []
-        while not self.done and self._buffer:
-            progress = self._take_data(out) if self._left else self._take_line()
-            if not progress:
-                break
+        position, end = 0, len(data)
+        while position < end and not self.done:
+            left = self._left
+            if left > _CRLF:
+                piece = data[position : position + left - _CRLF]
+                out.append(piece)
+                position += len(piece)
+                self._left = left - len(piece)
+            elif left:
+                if end - position < _CRLF:
+                    break
+                if data[position : position + _CRLF] != b"\r\n":
+                    raise UpstreamProtocolError("a chunk of the answer is longer than its size")
+                position += _CRLF
+                self._left = 0
+            else:
+                behind = self._take_line(data, position, end)
+                if not behind:
+                    break
+                position = behind
+        self._rest = data[position:]
         return b"".join(out)
 
-    def _take_data(self, out: list[bytes]) -> bool:
-        crlf = 2
-        if self._left > crlf:
-            piece = bytes(self._buffer[: self._left - crlf])
-            out.append(piece)
-            del self._buffer[: len(piece)]
-            self._left -= len(piece)
-            return True
-        if len(self._buffer) < crlf:
-            return False
-        if self._buffer[:crlf] != b"\r\n":
-            raise UpstreamProtocolError("a chunk of the answer is longer than its size")
-        del self._buffer[:crlf]
-        self._left = 0
-        return True
-
-    def _take_line(self) -> bool:
-        limit = MAX_CHUNK_LINE if self._trailing is None else MAX_TRAILER_SIZE
-        end = self._buffer.find(b"\r\n", 0, limit)
-        if end < 0:
-            if len(self._buffer) >= limit:
+    def _take_line(self, data: bytes, start: int, end: int) -> int:
+        """Read a size or a trailer; index behind its line, or 0 while that is incomplete."""
+        trailing = self._trailing
+        limit = MAX_CHUNK_LINE if trailing is None else MAX_TRAILER_SIZE
+        stop = data.find(b"\r\n", start, start + limit)
+        if stop < 0:
+            if end - start >= limit:
                 raise UpstreamProtocolError("a chunk or trailer line of the answer is too long")
-            return False
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
-        if self._trailing is not None:
-            self._take_trailer(line)
-            return True
-        match = _CHUNK_SIZE.fullmatch(line)
+            return 0
+        if trailing is not None:
+            self._take_trailer(data[start:stop], trailing)
+            return stop + _CRLF
+        match = _CHUNK_SIZE.fullmatch(data, start, stop)
         if match is None:
             raise UpstreamProtocolError("a chunk size of the answer is malformed")
         size = int(match.group(1), 16)
         if size == 0:
             self._trailing = []
         else:
-            self._left = size + 2
-        return True
+            self._left = size + _CRLF
+        return stop + _CRLF
 
-    def _take_trailer(self, line: bytes) -> None:
-        assert self._trailing is not None
+    def _take_trailer(self, line: bytes, trailing: list[bytes]) -> None:
         if line:
-            self._trailing.append(line)
-            if sum(map(len, self._trailing)) > MAX_TRAILER_SIZE:
+            trailing.append(line)
+            self._trailer_size += len(line) + _CRLF
+            if self._trailer_size > MAX_TRAILER_SIZE:
                 raise UpstreamProtocolError("the answer's trailers are too long")
             return
-        self.trailers = parse_fields(self._trailing)
+        self.trailers = parse_fields(trailing)
         self.done = True

@@ -14,8 +14,10 @@ from typing import Final
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
 _UNCLEAR: Final = re.compile(
-    rb"transfer-encoding|upgrade|\r\n[ \t]|[^\r]\n|\r[^\n]|\A(?:connect|[^a-z])", re.IGNORECASE
+    rb"\r\n(?:transfer-encoding|upgrade)[ \t]*:|\r\n[ \t]|[^\r]\n|\r[^\n]|\A(?:connect|[^a-z])", re.IGNORECASE
 )
+"""Nothing but these two fields and the method CONNECT makes a message go on where neither its head nor a plain length
+says so (RFC 9112 section 6.3). Browsers send ``Upgrade-Insecure-Requests`` with every navigation."""
 
 
 class Boundary:

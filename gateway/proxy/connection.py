@@ -8,16 +8,22 @@ while the kernel takes no more.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gateway.errors import UpstreamProtocolError
 from gateway.proxy.answer import AnswerHead, head_end, parse_head
+
+if TYPE_CHECKING:
+    from gateway.proxy.pool import Pool
 
 HIGH_WATER: Final = 262_144
 """Bytes buffered before reading pauses."""
 READ_SIZE: Final = 65_536
 """Bytes that asyncio is told to read at once. It allocates that much for every read, and its own 256 KB come fresh from
 the kernel each time, which costs more than everything else that is done for a small message."""
+WRITE_SIZE: Final = 262_144
+"""Bytes that may wait for an upstream that reads slowly before the client is told to wait; four times asyncio's usual.
+Each stop and go costs two system calls on either side."""
 FLUSH_TIME: Final = 5.0
 """Seconds that the last bytes of a tunnel get to reach an upstream that reads slowly."""
 MAX_INTERIM: Final = 16
@@ -33,11 +39,21 @@ class Receiver(Protocol):
     def upstream_ended(self, error: Exception | None) -> None:
         """The upstream sends no more: cleanly, or because of ``error``."""
 
+    def upstream_slow(self, *, slow: bool) -> None:
+        """The upstream takes no more for now, or takes more again."""
+
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection as asyncio's protocol, read by one task at a time, or by a :class:`Receiver`."""
+    """A connection as asyncio's protocol, read by one task at a time, or by a :class:`Receiver`.
 
-    def __init__(self) -> None:
+    :param pool: counts it while it lasts.
+    """
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self.pool = pool
+        self._counted = False
+        self.host: bytes | None = None
+        """``Host`` for requests on this connection; None for the client's."""
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._eof = False
@@ -58,9 +74,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's are not of that class
+        if self.pool is not None:
+            self.pool.opened += 1
+            self._counted = True
         if hasattr(transport, "max_size"):  # asyncio's own transports; others have other buffers
             transport.max_size = READ_SIZE
+        transport.set_write_buffer_limits(WRITE_SIZE)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -85,6 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let whoever waits see the end."""
+        self.leave_pool()
         self._eof = True
         self._error = exc
         if self.receiver is not None:
@@ -99,10 +120,14 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Make :meth:`drain` wait."""
         self._writing_paused = True
+        if self.receiver is not None:
+            self.receiver.upstream_slow(slow=True)
 
     def resume_writing(self) -> None:
         """Let :meth:`drain` go on."""
         self._writing_paused = False
+        if self.receiver is not None:
+            self.receiver.upstream_slow(slow=False)
         for waiter in self._drainers:
             if not waiter.done():
                 waiter.set_result(None)
@@ -113,6 +138,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._reader.set_result(None)
 
     # ---- our side ----
+
+    def leave_pool(self) -> None:
+        """Be counted no longer."""
+        if self._counted and self.pool is not None:
+            self._counted = False
+            self.pool.lost(self)
 
     @property
     def usable(self) -> bool:
@@ -186,6 +217,11 @@ class UpstreamConnection(asyncio.Protocol):
             if end >= 0:
                 self.unread(bytes(gathered[end:]))
                 return parse_head(bytes(gathered[:end]))
+
+    @property
+    def held(self) -> bool:
+        """Whether the socket is left alone for now."""
+        return self._reading_paused
 
     def hold(self, *, held: bool) -> None:
         """Leave the socket alone, or no longer: back-pressure for a :class:`Receiver`."""

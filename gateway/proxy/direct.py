@@ -2,7 +2,12 @@
 
 The rules this file obeys are those of :mod:`gateway.proxy.forward` (``threats.md`` rows 22, 24, 25, 42 and 43), and so
 are the bytes on both sides. What it does not do itself it gives back before a byte was written to the client: a request
-whose reused connection died before the first byte of an answer goes the ordinary way once more.
+that may be repeated, and whose reused connection died before the first byte of an answer, goes the ordinary way once
+more.
+
+A body goes up as it comes, and no faster than the backend takes it. A client that goes away or falls silent within it
+takes the backend's connection with it, so that half an upload never looks whole. An answer may come before the body's
+end; what is left of the body is then the client connection's to read and throw away.
 
 Deadlines are watched by one timer for all exchanges, so they are kept to within :data:`TICK` seconds.
 """
@@ -10,19 +15,23 @@ Deadlines are watched by one timer for all exchanges, so they are kept to within
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from gateway import reasons
+from gateway.core.context import RequestContext
 from gateway.core.decision import Allow
 from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from gateway.mutators.headers import HOP_BY_HOP, fold
 from gateway.policy.routes import Route
-from gateway.proxy.answer import AnswerHead, ChunkedBody, head_end
+from gateway.proxy.answer import AnswerHead, ChunkedBody, RawFields, head_end
 from gateway.proxy.connection import MAX_INTERIM, UpstreamConnection
 from gateway.proxy.forward import RELAYED_INTERIM, head_bytes
 from gateway.proxy.plain_answer import RewrittenHead, rewrite
 from gateway.proxy.upstream import Upstream
+from gateway.reasons import Reason
 
 TICK: Final = 0.5
 """Seconds between two looks at the deadlines; a quarter of the shortest deadline where that is less."""
@@ -32,7 +41,9 @@ _BODYLESS: Final = frozenset({204, 304})
 
 
 class Client(Protocol):
-    """The client's connection, as an exchange sees it."""
+    """The client's connection, as an exchange sees it. ``parting``: it is to end soon."""
+
+    parting: bool
 
     def answer(self, data: bytes) -> None:
         """Write to the client."""
@@ -52,6 +63,18 @@ class Client(Protocol):
     def still_here(self) -> None:
         """The exchange goes on, so the connection is not idle."""
 
+    def hold(self, *, held: bool) -> None:
+        """The backend takes no more of the body for now, or takes more again."""
+
+    def body_stopped(self, reason: Reason) -> None:
+        """Nothing was written, and the request's body does not come: the client can be told so."""
+
+    def last_answer(self) -> bool:
+        """Whether the answer that begins is to say that it is the connection's last; it then has to be."""
+
+    def asked(self) -> RequestContext:
+        """The request under way, for whoever judges it again."""
+
 
 class Watch:
     """Exchanges under way and their deadlines.
@@ -61,6 +84,8 @@ class Watch:
 
     def __init__(self, tick: float = TICK) -> None:
         self.exchanges: set[DirectExchange] = set()
+        self.looked: Callable[[], None] | None = None
+        """Told after each look."""
         self._tick = tick
         self._timer: asyncio.TimerHandle | None = None
 
@@ -82,6 +107,8 @@ class Watch:
         now = loop.time()
         for exchange in list(self.exchanges):
             exchange.look(now)
+        if self.looked is not None:
+            self.looked()
         if self.exchanges:
             self._timer = loop.call_later(self._tick, self._look)
 
@@ -89,29 +116,31 @@ class Watch:
 class DirectExchange:
     """One request and its answer. Implements :class:`gateway.proxy.connection.Receiver`."""
 
-    __slots__ = (
-        "_answering",
-        "_buffer",
-        "_chunked",
-        "_client",
-        "_connection",
-        "_deadline",
-        "_decision",
-        "_decoder",
-        "_head_only",
-        "_interim",
-        "_left",
-        "_now",
-        "_over",
-        "_persistent",
-        "_request_id",
-        "_route",
-        "_upstream",
-        "_watch",
-        "status",
-    )
+    # What most exchanges begin with is held by the class, which costs a request nothing.
+    status = 0
+    """The answer's, once its head is here."""
+    owed = 0
+    """Bytes of the request's body that the client has still to send."""
+    received = 0
+    """Bytes of it that came."""
+    held = False
+    """Whether the backend takes no more of it for now."""
+    _buffer = b""
+    """A head that has not arrived as a whole."""
+    _lines = b""
+    """The answer's head, once it is here."""
+    _answering = False
+    """Whether the answer's head was written to the client."""
+    _interim = 0
+    _left: int | None = None
+    """Bytes of the body still to come; None for a body that its coding or the connection's end delimits."""
+    _chunked = False
+    _decoder: ChunkedBody | None = None
+    _persistent = False
+    _deadline = 0.0
+    _over = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that is known of the request
         self,
         client: Client,
         upstream: Upstream,
@@ -122,6 +151,7 @@ class DirectExchange:
         route: Route,
         request_id: bytes,
         head_only: bool,
+        repeatable: bool = True,
     ) -> None:
         self._client = client
         self._upstream = upstream
@@ -129,34 +159,25 @@ class DirectExchange:
         self._watch = watch
         self._decision = decision
         self._route = route
-        self.status = 0
-        """The answer's, once its head is here."""
         self._request_id = request_id
         self._head_only = head_only
+        self._repeatable = repeatable
         self._now: Callable[[], float] = asyncio.get_running_loop().time
-        self._buffer = b""
-        """A head that has not arrived as a whole."""
-        self._answering = False
-        """Whether the answer's head was written to the client."""
-        self._interim = 0
-        self._left: int | None = None
-        """Bytes of the body still to come; None for a body that its coding or the connection's end delimits."""
-        self._chunked = False
-        self._decoder: ChunkedBody | None = None
-        self._persistent = False
-        self._deadline = 0.0
-        self._over = False
 
-    def start(self, head: bytes) -> None:
+    def start(self, head: bytes, body: bytes = b"", owed: int = 0) -> None:
         """Send the request.
 
+        :param body: what of the body is here already; ``owed`` bytes of it are still to come.
         :raises ConnectionResetError: the connection is gone; nothing has happened.
         """
         connection = self._connection
-        connection.write(head)
+        connection.write(head + body if body else head)
         connection.requests += 1
         connection.receiver = self
-        self._deadline = self._now() + self._upstream.timeouts.first_byte
+        timeouts = self._upstream.timeouts
+        if body or owed:
+            self.owed, self.received = owed, len(body)
+        self._deadline = self._now() + (timeouts.idle if owed else timeouts.first_byte)
         self._watch.add(self)
 
     # ---- from the upstream ----
@@ -184,8 +205,8 @@ class DirectExchange:
                 self._fail(UpstreamProtocolError("the answer broke off"))
         elif self._buffer:
             self._fail(UpstreamProtocolError("the answer ended within its head"))
-        elif not self._connection.answered:
-            # A reused connection (there are no others here) that died before the upstream can have seen a GET or HEAD.
+        elif self._repeatable and not self._connection.answered:
+            # A reused connection (there are no others here) that died before the upstream can have seen the request.
             self._end(reusable=False)
             self._client.given_back()
         else:
@@ -221,6 +242,7 @@ class DirectExchange:
 
     def _final(self, head: RewrittenHead, data: bytes) -> None:
         self._answering = True
+        self._lines = head.lines
         self.status = head.status
         self._deadline = self._now() + self._upstream.timeouts.idle
         self._persistent = head.persistent
@@ -228,7 +250,10 @@ class DirectExchange:
         written = head.lines
         if head.length is not None and head.status != http.HTTPStatus.NO_CONTENT:
             written += b"Content-Length: %d\r\n" % head.length
+        last = self._client.parting and self._client.last_answer()
         if bodyless:
+            if last:
+                written += b"Connection: close\r\n"
             surplus = head.status == http.HTTPStatus.NO_CONTENT and (head.chunked or bool(head.length))
             self._finish(written + b"\r\n", reusable=not data and not surplus)
             return
@@ -237,6 +262,8 @@ class DirectExchange:
         self._chunked = head.length is None
         if self._chunked:
             written += b"Transfer-Encoding: chunked\r\n"
+        if last:
+            written += b"Connection: close\r\n"
         if not data and self._left != 0:
             # Nothing of the body is here yet, and an event stream may stay silent for long: the head goes out alone.
             self._client.answer(written + b"\r\n")
@@ -272,7 +299,45 @@ class DirectExchange:
         elif pending:
             self._client.answer(pending)
 
+    def upstream_slow(self, *, slow: bool) -> None:
+        """The backend's socket takes no more, or takes more again."""
+        if not self._over and slow is not self.held:
+            self.held = slow
+            self._moved()
+            self._client.hold(held=slow)
+
     # ---- from the client's side and the clock ----
+
+    def client_data(self, data: bytes) -> bytes:
+        """Pass a piece of the request's body on. What is behind its end is given back."""
+        owed = self.owed
+        if len(data) > owed:
+            data, rest = data[:owed], data[owed:]
+        else:
+            rest = b""
+        self.owed = owed - len(data)
+        self.received += len(data)
+        with contextlib.suppress(ConnectionResetError):  # the backend hung up; what it said before is still being read
+            self._connection.write(data)
+        self._moved()
+        return rest
+
+    def _moved(self) -> None:
+        """Begin the time anew that nothing of the request may move."""
+        if self._answering:
+            return
+        timeouts = self._upstream.timeouts
+        self._deadline = self._now() + (timeouts.idle if self.owed or self.held else timeouts.first_byte)
+
+    def body_broke_off(self, reason: Reason) -> None:
+        """The rest of the request's body will not come, or is not to."""
+        if self._over:
+            return
+        self._end(reusable=False)
+        if self._answering:
+            self._client.broken_off()
+        else:
+            self._client.body_stopped(reason)
 
     def client_slow(self, *, slow: bool) -> None:
         """The client's socket takes no more, or takes more again."""
@@ -289,13 +354,53 @@ class DirectExchange:
         """End the exchange if nothing moved for too long."""
         if now < self._deadline:
             self._client.still_here()
+        elif self.owed and not self.held and not self._answering:
+            self.body_broke_off(reasons.REQUEST_MALFORMED)
         elif not self._over:
             self._fail(UpstreamTimeout(f"upstream {self._upstream.name}: no answer in time"))
+
+    # ---- for whoever judges it again (gateway.proxy.live_connections) ----
+
+    @property
+    def decision(self) -> Allow:
+        """What let the request pass."""
+        return self._decision
+
+    @property
+    def told_id(self) -> str:
+        """The request's id."""
+        return self._request_id.decode("ascii")
+
+    @property
+    def answer(self) -> RawFields:
+        """Fields of the answer, once they are here."""
+        pairs = (line.partition(b": ") for line in self._lines.split(b"\r\n")[1:-1])
+        return tuple((name, value) for name, _, value in pairs)
+
+    def context(self) -> RequestContext:
+        """What was asked.
+
+        :raises LookupError: it has ended, and its client may ask for something else by now.
+        """
+        if self._over:
+            raise LookupError("the request has ended")
+        return self._client.asked()
+
+    def cut(self) -> bool:
+        """End it, visibly. False: it had ended."""
+        if self._over:
+            return False
+        self._end(reusable=False)
+        self._client.broken_off()
+        return True
 
     # ---- the end ----
 
     def _finish(self, last: bytes, *, reusable: bool) -> None:
-        self._end(reusable=reusable and self._persistent)
+        reusable = reusable and self._persistent and not self.owed and not self.held
+        self._end(reusable=reusable)
+        if not reusable:
+            self._upstream.succeeded(self._connection)
         self._client.answer(last)
         self._client.answered()
 
@@ -303,6 +408,8 @@ class DirectExchange:
         if self._over:
             return
         self._end(reusable=False)
+        if not self._connection.held:  # else it is the client who takes nothing
+            self._upstream.failed(self._connection, error)
         if self._answering:
             self._client.broken_off()
         else:
@@ -313,6 +420,9 @@ class DirectExchange:
         self._watch.exchanges.discard(self)
         connection = self._connection
         connection.receiver = None
+        if self.held:
+            self.held = False
+            self._client.hold(held=False)
         if reusable:
             connection.hold(held=False)
             self._upstream.release(connection)

@@ -1,8 +1,10 @@
-"""The fast path: a request whose decision can be given again is passed on within ``data_received``.
+"""The fast path: a plain request is passed on within ``data_received``, as far as nothing has to be waited for.
 
-The pieces are elsewhere: :mod:`gateway.proxy.plain` reads the head, :mod:`gateway.proxy.replay` finds the decision,
-:mod:`gateway.proxy.direct` moves the bytes. This file puts them together and keeps account: every replay is recorded in
-the audit, and counts as a request in flight while it lasts.
+The pieces are elsewhere: :mod:`gateway.proxy.plain` reads the head, :mod:`gateway.proxy.replay` finds an earlier
+decision that still holds, or else the guard makes one on the spot, and :mod:`gateway.proxy.direct` moves the bytes.
+This file puts them together and keeps account: every request is recorded in the audit, and counts as one in flight
+while it lasts. It decides nothing. What may not pass, and what needs more than passing on, is handed to the ordinary
+way together with the guard's decision.
 
 The fast path leans on a few private names of aiohttp's server protocol. :func:`aiohttp_fits` tries them out at the
 start; where they mean something else, everything goes the ordinary way.
@@ -12,39 +14,56 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from aiohttp import web
 
-from gateway.core.context import Headers
+from gateway.core.context import Headers, RequestContext
+from gateway.core.decision import Allow, Decision
 from gateway.core.ports import AuditSink, DecisionEvent
 from gateway.errors import UpstreamError
+from gateway.guard import SessionGuard
+from gateway.http.cookies import spent_cookie
+from gateway.http.enforce import REQUEST_ID, new_request_id
 from gateway.http.negotiate import form_of_refusal
-from gateway.http.reply import Replies
+from gateway.http.reply import Replies, Reply
 from gateway.proxy.direct import Client, DirectExchange, Watch
 from gateway.proxy.own import own_bytes
-from gateway.proxy.plain import read_plain
-from gateway.proxy.replay import Peer, ReplayTable
+from gateway.proxy.plain import read_plain, well_formed
+from gateway.proxy.replay import ReplayTable
+from gateway.proxy.understood import Found, Grant, Peer
 
 if TYPE_CHECKING:
     from gateway.proxy.plain import PlainRequest
+    from gateway.reasons import Reason
 
 _log = logging.getLogger(__name__)
 
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
-"""Ids that a trusted peer may hand in."""
 _REQUEST_ID_NAME: Final = len(b"X-Request-Id: ")
-_ID_BYTES: Final = 16
 _MICROS: Final = 1_000_000
 
 
-def new_request_id() -> str:
-    """A request id that nobody can guess or repeat: 128 random bits in hexadecimal."""
-    return os.urandom(_ID_BYTES).hex()
+def _nobody(_: Decision) -> None:
+    """Nobody wants to know."""
+
+
+class Handed(NamedTuple):
+    """What the fast path knows of a request that the ordinary way is to answer.
+
+    ``request_id`` is the one that it was recorded under already. ``decision`` is that of ``guard``, made since
+    ``started`` (seconds of :func:`time.perf_counter`). ``entered``: it counts as a request in flight.
+    """
+
+    request_id: str | None = None
+    decision: Decision | None = None
+    guard: SessionGuard | None = None
+    started: float = 0.0
+    entered: bool = False
+
+
+NOTHING_KNOWN: Final = Handed()
 
 
 class Passage:
@@ -56,18 +75,97 @@ class Passage:
         self.exchange = exchange
         self.route = route
         self.original = original
+        """The head, and what of the body came with it."""
         self.request_id = request_id
+
+    @property
+    def receiving(self) -> bool:
+        """Whether bytes from the client belong to this request."""
+        return self.exchange.owed > 0
+
+    def client_data(self, data: bytes) -> bytes:
+        """Take bytes from the client; what is behind the body is given back."""
+        return self.exchange.client_data(data)
+
+    def client_gone(self) -> None:
+        """The client's connection ended."""
+        self.exchange.client_gone()
+
+    def client_slow(self, *, slow: bool) -> None:
+        """The client takes no more for now, or takes more again."""
+        self.exchange.client_slow(slow=slow)
+
+
+class FastClient(Client, Protocol):
+    """A client's connection, which may have to wait for a judgement."""
+
+    def judged(self, outcome: Passage | Handed) -> None:
+        """The judgement is there: the request is under way, or is to go the ordinary way."""
+
+
+class Judging:
+    """A request whose judgement waits for something. Whatever comes from the client meanwhile waits behind it."""
+
+    __slots__ = ("_fast", "_gone", "_task", "_understood", "original")
+
+    receiving: Final = False
+
+    def __init__(self, fast: FastPath, understood: _Understood) -> None:
+        self.original = understood.data
+        self._fast = fast
+        self._understood = understood
+        self._gone = False
+        self._task = asyncio.ensure_future(understood.table.guard.judge(understood.context))
+        self._task.add_done_callback(self._judged)
+
+    def client_gone(self) -> None:
+        """The client's connection ended: nobody wants to know any more."""
+        self._gone = True
+        self._task.cancel()
+
+    def client_data(self, data: bytes) -> bytes:
+        """Nothing of the request is taken yet."""
+        return data
+
+    def client_slow(self, *, slow: bool) -> None:
+        """Nothing is being written yet."""
+
+    def _judged(self, task: asyncio.Task[Decision]) -> None:
+        understood = self._understood
+        if self._gone:
+            return
+        if task.cancelled() or task.exception() is not None or self._fast.table is not understood.table:
+            # The ordinary way meets the same fault and answers for it; and another configuration judges for itself.
+            outcome: Passage | Handed = Handed()
+        else:
+            outcome = self._fast.decided(understood, task.result())
+        understood.client.judged(outcome._replace(entered=True) if isinstance(outcome, Handed) else outcome)
+
+
+class _Understood(NamedTuple):
+    """A request that has to be judged. ``until``: when its cookies are to be looked after, in wall-clock seconds."""
+
+    client: FastClient
+    peer: Peer
+    found: Found
+    table: ReplayTable
+    context: RequestContext
+    data: bytes
+    until: float
+    started: float
 
 
 class FastPath:
-    """Replays decisions for the connections of one server.
+    """Passes plain requests on for the connections of one server.
 
     :param enter: called when a request begins, ``leave`` when it has ended.
     :param answered: told the route's name and the status of each answer.
+    :param saw: told each decision that the guard made for a request that is passed on here.
+    :param most: bytes that a body may have; 0 for any.
     :param now: wall-clock seconds since the epoch.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part is handed in
         self,
         table: ReplayTable,
         watch: Watch,
@@ -75,8 +173,10 @@ class FastPath:
         replies: Replies,
         *,
         enter: Callable[[], None],
-        leave: Callable[[], bool],
+        leave: Callable[[], None],
         answered: Callable[[str, int], None],
+        saw: Callable[[Decision], None] = _nobody,
+        most: int = 0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.table = table
@@ -84,62 +184,146 @@ class FastPath:
         self.leave = leave
         self.answered = answered
         self.replayed = 0
-        """Requests that were passed on here."""
+        """Requests that were passed on here by an earlier decision."""
+        self.judged = 0
+        """Requests that were passed on here by a decision of their own."""
+        self._saw = saw
+        self._most = most
         self._watch = watch
         self._audit = audit
-        self._replies = replies
+        self.replies = replies
         self._now = now
 
-    def begin(self, client: Client, peer: Peer, data: bytes) -> Passage | None:
-        """Pass on the request that ``data`` is, when its decision can be given again. None: nothing has happened."""
+    def begin(self, client: FastClient, peer: Peer, data: bytes) -> Passage | Judging | Handed | None:
+        """Pass on the request that ``data`` begins with, where it is a plain one. None: nothing has happened."""
         started = time.perf_counter()
         table = self.table
         plain = read_plain(data)
-        if plain is None or not table.usable:
+        if plain is None:
+            return None
+        found = table.find(plain, peer)
+        if found is None or (self._most and plain.length is not None and plain.length > self._most):
             return None
         now = self._now()
-        found = table.find(plain, peer, now)
-        if found is None:
+        grant = table.recall(found, peer, now)
+        if grant is not None:
+            passage = self._pass_on(client, peer, found, grant, grant.decision, data, started, now)
+            if passage is not None:
+                self.replayed += 1
+                self.enter()
+            return passage
+        if plain.authorization is not None and not well_formed(plain.authorization):
             return None
-        connection = found.way.upstream.take_idle(repeatable=True)
+        context = found.context(peer)
+        until = table.rests_until(context)
+        if until <= now:
+            return None
+        try:
+            decision = table.guard.judge_at_once(context)
+        except Exception:  # noqa: BLE001 - the ordinary way meets the same fault and answers for it
+            return None
+        understood = _Understood(client, peer, found, table, context, data, until, started)
+        if decision is None:
+            self.enter()
+            return Judging(self, understood)
+        outcome = self.decided(understood, decision)
+        if isinstance(outcome, Passage):
+            self.enter()
+        return outcome
+
+    def decided(self, understood: _Understood, decision: Decision) -> Passage | Handed:
+        """What becomes of a request that the guard has just judged."""
+        found, table = understood.found, understood.table
+        if isinstance(decision, Allow) and not spent_cookie(decision):
+            grant = table.learn(found, decision, understood.until, self._now())
+            passage = self._pass_on(
+                understood.client,
+                understood.peer,
+                found,
+                grant,
+                decision,
+                understood.data,
+                understood.started,
+                self._now(),
+            )
+            if passage is not None:
+                self.judged += 1
+                self._saw(decision)
+                return passage
+        return Handed(None, decision, table.guard, understood.started)
+
+    def _pass_on(
+        self,
+        client: FastClient,
+        peer: Peer,
+        found: Found,
+        grant: Grant,
+        decision: Allow,
+        data: bytes,
+        started: float,
+        now: float,
+    ) -> Passage | None:
+        """Send it to the backend; None when no connection is at hand."""
+        plain, way = found.plain, found.way
+        repeatable = found.repeatable
+        connection = way.upstream.take_idle(repeatable=repeatable)
         if connection is None:
             return None
         request_id = _given_id(plain) if peer.trusted and plain.request_id is not None else new_request_id()
         raw_id = request_id.encode("ascii")
-        decision = found.grant.decision
         exchange = DirectExchange(
             client,
-            found.way.upstream,
+            way.upstream,
             connection,
             self._watch,
             decision=decision,
-            route=found.way.route,
+            route=way.route,
             request_id=raw_id,
             head_only=found.asked.method == "HEAD",
+            repeatable=repeatable,
         )
+        forwarding = found.caller.forwarding.get(plain.host) or self.table.forwarding(peer, found)
+        head = found.head(grant, raw_id, forwarding, connection.host)
         try:
-            exchange.start(found.head(peer, table, raw_id))
+            exchange.start(head, plain.body, plain.length - len(plain.body) if plain.length else 0)
         except ConnectionResetError:
             return None
-        self.replayed += 1
-        self.enter()
-        client_text = found.caller.client or peer.text
         micros = int((time.perf_counter() - started) * _MICROS)
-        path = found.asked.target.path
+        client_text = found.caller.client or peer.text
+        asked = found.asked
         self._audit.record(
-            DecisionEvent(now, request_id, found.asked.method, found.host, path, client_text, decision, micros)
+            DecisionEvent(now, request_id, asked.method, found.host, asked.target.path, client_text, decision, micros)
         )
-        return Passage(exchange, data, request_id, found.way.route.name)
+        return Passage(exchange, data, request_id, way.route.name)
 
-    def failure(self, passage: Passage, error: UpstreamError) -> bytes:
-        """The answer to a request that the backend could not be brought to answer."""
+    def stop(self) -> None:
+        """Pass nothing on any more: what comes goes the ordinary way. Exchanges that have begun end as they would."""
+        self.begin = _never  # type: ignore[method-assign,assignment]  # because asking each time would cost every request
+
+    def failure(self, passage: Passage, error: UpstreamError, *, close: bool) -> bytes:
+        """The answer to a request that the backend could not be brought to answer.
+
+        :param close: the client's connection ends with it.
+        """
         _log.error("%s: %s (request %s)", error.reason.id, error, passage.request_id)
-        lines = passage.original.split(b"\r\n")[1:-2]
-        pairs = (line.partition(b": ") for line in lines)
-        passage.exchange.status = error.reason.status
+        head = passage.original.partition(b"\r\n\r\n")[0]
+        pairs = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
         form = form_of_refusal(Headers(tuple((name, value) for name, _, value in pairs)))
-        reply = self._replies.failure(error.reason, passage.request_id, form)
-        return own_bytes(reply, keep_alive=not reply.close, old=False, head_only=passage.original.startswith(b"HEAD "))
+        return _own(passage, self.replies.failure(error.reason, passage.request_id, form), close=close)
+
+    def refusal(self, passage: Passage, reason: Reason) -> bytes:
+        """The answer to a request whose body cannot be passed on; the client's connection ends with it."""
+        return _own(passage, self.replies.failure(reason, passage.request_id), close=True)
+
+
+def _own(passage: Passage, reply: Reply, *, close: bool) -> bytes:
+    passage.exchange.status = reply.status
+    head_only = passage.original.startswith(b"HEAD ")
+    return own_bytes(reply, keep_alive=not (reply.close or close), old=False, head_only=head_only)
+
+
+def _never(*_: object) -> None:
+    """Nothing has happened."""
 
 
 def _given_id(plain: PlainRequest) -> str:
@@ -170,6 +354,9 @@ class _Wire(asyncio.Transport):
 
     def abort(self) -> None:
         self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def pause_reading(self) -> None:
         """Nothing is read here."""

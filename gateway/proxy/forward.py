@@ -2,11 +2,11 @@
 
 The rules this file obeys (``threats.md`` rows 22, 24, 25, 28, 42 and 43):
 
-* The target leaves byte for byte as it came; what was judged is what is asked for.
+* What was judged is what is asked for (:mod:`gateway.proxy.outgoing`).
 * No body is ever held as a whole: each piece is passed on as it arrives, and reading waits for writing.
 * Framing is written anew from what was understood, so nothing ambiguous passes in either direction.
 * A request is sent again only when it is idempotent without a body, on a reused connection that died before the first
-  byte of an answer.
+  byte of an answer, and only once.
 * An answer that ends too early is visibly broken for the client, never a clean end. A client that goes away takes its
   upstream connection with it, so half an upload never looks whole.
 """
@@ -19,7 +19,6 @@ import http
 import socket
 import struct
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -27,14 +26,16 @@ from aiohttp.abc import AbstractStreamWriter
 
 from gateway import reasons
 from gateway.core.context import RequestContext
-from gateway.core.decision import Allow
 from gateway.errors import RequestError, UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from gateway.http.intake import has_body
 from gateway.mutators.headers import HOP_BY_HOP, Fields, fold, response_fields
-from gateway.policy.routes import Route
-from gateway.proxy.answer import AnswerHead, ChunkedBody
+from gateway.proxy import trailers
+from gateway.proxy.answer import AnswerHead, ChunkedBody, RawFields
 from gateway.proxy.connection import MAX_INTERIM, UpstreamConnection
+from gateway.proxy.outgoing import Exchange, request_head, wants_trailers
+from gateway.proxy.own import kept
 from gateway.proxy.upstream import Timeouts, Upstream
+from gateway.reasons import Reason
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2."""
@@ -43,18 +44,6 @@ RELAYED_INTERIM: Final = frozenset({100, 102, 103})
 _SWITCHING: Final = 101
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with zero seconds: closing sends a reset."""
-_FORBIDDEN_TRAILERS: Final = frozenset(
-    {
-        b"content-length",
-        b"host",
-        b"set-cookie",
-        b"cache-control",
-        b"content-type",
-        b"content-encoding",
-        b"authorization",
-    }
-)
-"""Fields that mean nothing, or something dangerous, behind a body (RFC 9110 section 6.5.1)."""
 
 
 class Relayed(web.StreamResponse):
@@ -81,48 +70,6 @@ class Relayed(web.StreamResponse):
         """Nothing is left to be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One allowed request on its way: what was asked, what was decided, and the fields the backend gets.
-
-    ``answer_fields`` are added to what the client gets.
-    """
-
-    context: RequestContext
-    decision: Allow
-    route: Route
-    request_id: str
-    fields: Fields
-    answer_fields: Fields = field(default_factory=list)
-    """What the gateway itself adds to the answer: a cookie that it renewed, CORS fields, a trail."""
-
-
-def request_head(exchange: Exchange, *, websocket: bool = False) -> bytes:
-    """Request line and fields, framing last and in one form."""
-    headers = exchange.context.headers
-    lines = [f"{exchange.context.method} {exchange.context.target.raw} HTTP/1.1".encode("latin-1")]
-    lines += [name + b": " + value for name, value in exchange.fields]
-    if websocket:
-        lines += [b"Connection: Upgrade", b"Upgrade: websocket"]
-    else:
-        if _wants_trailers(exchange.context):
-            lines += [b"Connection: TE", b"TE: trailers"]
-        if (headers.one(b"expect") or "").lower() == "100-continue" and has_body(headers):
-            lines.append(b"Expect: 100-continue")
-        length = headers.one(b"content-length")
-        if b"transfer-encoding" in headers:
-            lines.append(b"Transfer-Encoding: chunked")
-        elif length is not None:
-            lines.append(b"Content-Length: " + length.encode("ascii"))
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def _wants_trailers(context: RequestContext) -> bool:
-    return any(
-        option.strip(" \t").lower() == "trailers" for value in context.headers.all(b"te") for option in value.split(",")
-    )
-
-
 async def forward(request: web.BaseRequest, exchange: Exchange, upstream: Upstream) -> web.StreamResponse:
     """Pass the request on and its answer back.
 
@@ -131,7 +78,7 @@ async def forward(request: web.BaseRequest, exchange: Exchange, upstream: Upstre
     """
     body = has_body(exchange.context.headers)
     repeatable = exchange.context.method in IDEMPOTENT and not body
-    connection = await upstream.acquire(repeatable=repeatable)
+    connection = await upstream.acquire(repeatable=repeatable, fresh=exchange.again)
     try:
         return await Transfer(request, exchange, upstream, connection).run()
     except _Stale:
@@ -175,18 +122,22 @@ class Transfer:
             self._blame_client_body()
             if reused and not self._connection.answered and self._may_repeat():
                 raise _Stale from error
+            self._upstream.failed(self._connection, error)
             raise UpstreamUnreachable(f"upstream {self._upstream.name}: the connection broke") from error
-        except UpstreamError:
+        except UpstreamError as error:
             self._blame_client_body()
+            self._upstream.failed(self._connection, error)
             raise
         else:
             return response
         finally:
-            if self._pump is not None and not self._pump.done():
-                self._pump.cancel()
+            if self._pump is not None and not self._pump.cancel() and not self._pump.cancelled():
+                self._pump.exception()  # looked at, should nobody be left to tell
             if finished:
                 self._upstream.release(self._connection)
             else:
+                if self._complete:
+                    self._upstream.succeeded(self._connection)
                 self._connection.close()
 
     def _may_repeat(self) -> bool:
@@ -203,7 +154,7 @@ class Transfer:
                 raise fault
 
     async def _exchange_messages(self) -> tuple[web.StreamResponse, bool]:
-        self._connection.write(request_head(self._exchange))
+        self._connection.write(request_head(self._exchange, host=self._connection.host))
         self._sent_at = asyncio.get_running_loop().time()
         if has_body(self._exchange.context.headers):
             self._pump = asyncio.create_task(self._send_body())
@@ -224,6 +175,9 @@ class Transfer:
                 try:
                     async with asyncio.timeout(self._timeouts.idle):
                         piece = await self._request.content.readany()
+                except RequestError:
+                    self._connection.close()
+                    raise
                 except Exception as error:
                     # A broken chunk, a silent client: the upstream must not see a complete request.
                     self._connection.close()
@@ -236,7 +190,8 @@ class Transfer:
                     await self._connection.drain()
                 self._sent_at = loop.time()
             if chunked:
-                self._connection.write(b"0\r\n\r\n")
+                behind = trailers.of_request(self._client_trailers())
+                self._connection.write(b"0\r\n%b\r\n" % field_bytes(behind))
         except TimeoutError:
             self._connection.close()
             return False
@@ -244,6 +199,10 @@ class Transfer:
             # The upstream stopped taking the body. It may have answered all the same, so reading goes on.
             return False
         return True
+
+    def _client_trailers(self) -> RawFields:
+        watch = getattr(self._request.protocol, "trailers", None)
+        return watch.take() if isinstance(watch, trailers.TrailerWatch) else ()
 
     # ---- towards the client ----
 
@@ -301,13 +260,17 @@ class Transfer:
         delimited = bodyless or head.length is not None or chunked
         # A client that waits for "100 Continue" may send its body late or never; what follows could be read as either.
         unclear = self._uploading and b"expect" in context.headers
-        keep_alive = bool(self._request.keep_alive) and delimited and not unclear and not close
+        keep_alive = kept(self._request) and delimited and not unclear and not close
         exchange = self._exchange
+        if exchange.live is not None:
+            exchange.live.answer = head.fields
         added = exchange.answer_fields
         fields = response_fields(head.fields, exchange.decision, exchange.route, exchange.request_id, added)
         if head.length is not None and head.status != http.HTTPStatus.NO_CONTENT:
             fields.append((b"Content-Length", str(head.length).encode("ascii")))
         if chunked:
+            if head.chunked and wants_trailers(context):
+                fields += trailers.announced(head.fields)
             fields.append((b"Transfer-Encoding", b"chunked"))
         if not keep_alive:
             fields.append((b"Connection", b"close"))
@@ -322,7 +285,9 @@ class Transfer:
                 self._complete = head.status != http.HTTPStatus.NO_CONTENT or not surplus
             else:
                 await self._relay_body(head, pending, chunked=chunked)
-        except (UpstreamError, TimeoutError, OSError):
+        except (UpstreamError, TimeoutError, OSError) as error:
+            if isinstance(error, UpstreamError):
+                self._upstream.failed(self._connection, error)
             self._break_off(delimited=delimited)
             return Relayed(head.status, keep_alive=False), False
         reusable = self._complete and head.persistent and self._sent_whole
@@ -348,12 +313,16 @@ class Transfer:
         """Pieces of the answer's body as they arrive.
 
         :raises UpstreamProtocolError: the body is malformed or ends too early.
+        :raises UpstreamTimeout: nothing more of it comes.
         """
         decoder = ChunkedBody() if head.chunked else None
         left = head.length
         while left != 0 and not (decoder is not None and decoder.done):
-            async with asyncio.timeout(self._timeouts.idle):
-                data = await self._connection.read()
+            try:
+                async with asyncio.timeout(self._timeouts.idle):
+                    data = await self._connection.read()
+            except TimeoutError:
+                raise UpstreamTimeout(f"upstream {self._upstream.name}: the answer stopped") from None
             if not data:
                 if left is None and decoder is None:
                     return  # the end of the connection is the end of the body
@@ -369,12 +338,8 @@ class Transfer:
                 self._connection.unread(data[len(piece) :])
             if piece:
                 yield piece
-        if decoder is not None and _wants_trailers(self._exchange.context):
-            self._trailers = [
-                (name, value)
-                for name, value in decoder.trailers
-                if fold(name) not in HOP_BY_HOP and fold(name) not in _FORBIDDEN_TRAILERS
-            ]
+        if decoder is not None and wants_trailers(self._exchange.context):
+            self._trailers = trailers.passing(decoder.trailers)
         self._complete = True
 
     async def relay_refusal(self, head: AnswerHead) -> web.StreamResponse:
@@ -393,17 +358,42 @@ class Transfer:
         return pump is None or (pump.done() and not pump.cancelled() and pump.exception() is None and pump.result())
 
     def _break_off(self, *, delimited: bool) -> None:
-        """End the client's connection so that the client cannot take the answer for complete."""
+        if self._request.transport is not None:
+            break_off(self._request.transport, delimited=delimited)
+
+
+def break_off(transport: asyncio.Transport, *, delimited: bool) -> None:
+    """End the client's connection so that the client cannot take the answer for complete."""
+    if not delimited:
+        # Only the end of the connection ends this body, so an orderly end would look like success: reset instead.
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    transport.abort()
+
+
+class UnderWay:
+    """A request on its way, as far as whoever judges it again is concerned."""
+
+    __slots__ = ("_context", "_request")
+
+    def __init__(self, request: web.BaseRequest, context: RequestContext) -> None:
+        self._request = request
+        self._context = context
+
+    def context(self) -> RequestContext:
+        """What was asked."""
+        return self._context
+
+    def end(self, reason: Reason, code: int) -> bool:  # noqa: ARG002 - nobody can be told either within an answer
+        """Break the connection, which also ends the call to the backend. False: it had ended."""
         transport = self._request.transport
-        if transport is None:
-            return
-        if not delimited:
-            # Only the end of the connection ends this body, so an orderly end would look like success: reset instead.
-            raw = transport.get_extra_info("socket")
-            if raw is not None:
-                with contextlib.suppress(OSError):
-                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-        transport.abort()
+        if transport is None or transport.is_closing():
+            return False
+        # In HTTP/1.0 only the end of the connection may delimit the answer.
+        break_off(transport, delimited=self._request.version.minor > 0)
+        return True
 
 
 def head_bytes(head: AnswerHead, fields: Fields) -> bytes:

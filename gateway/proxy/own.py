@@ -8,6 +8,7 @@ are written whole.
 from __future__ import annotations
 
 import http
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 
@@ -36,6 +37,11 @@ def own_bytes(reply: Reply, *, keep_alive: bool, old: bool, head_only: bool) -> 
     return head if head_only or status in _BODYLESS else head + body
 
 
+def kept(request: web.BaseRequest) -> bool:
+    """Whether the connection may live on behind the answer: the client wants it, and the server is not about to end."""
+    return bool(request.keep_alive) and not getattr(request.protocol, "parting", False)
+
+
 class OwnAnswer(web.StreamResponse):
     """A :class:`~gateway.http.reply.Reply` as a response that writes its own bytes.
 
@@ -44,10 +50,11 @@ class OwnAnswer(web.StreamResponse):
 
     def __init__(self, reply: Reply, request: web.BaseRequest, *, close: bool = False) -> None:
         super().__init__(status=reply.status)
-        self._lives_on = bool(request.keep_alive) and not reply.close and not close
+        self._lives_on = kept(request) and not reply.close and not close
         self._reply = reply
         self._old = request.version.minor == 0
         self._head_only = request.method == "HEAD"
+        self._part: Callable[[], None] | None = getattr(request.protocol, "part", None) if close else None
 
     @property
     def keep_alive(self) -> bool | None:
@@ -66,5 +73,7 @@ class OwnAnswer(web.StreamResponse):
         await request.writer.write(self._bytes())
         return None
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to be written."""
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's signature
+        """Nothing is left to be written. Where the connection ends, the client may still be sending."""
+        if self._part is not None:
+            self._part()

@@ -7,11 +7,11 @@ behind the guard, and a verdict belongs to one request, never to a connection (`
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
+import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,23 +19,30 @@ from aiohttp import web
 
 from gateway.core.client_ip import parse_address
 from gateway.core.context import Headers, RequestContext
-from gateway.core.decision import Allow, Decision, Deny, Preflight
+from gateway.core.decision import Deny
 from gateway.core.ports import AuditSink, DecisionEvent
 from gateway.errors import ConfigError, RequestError, UpstreamError
 from gateway.guard import SessionGuard
-from gateway.http import cors
 from gateway.http.endpoints import Endpoints
+from gateway.http.enforce import Answered, Asked, Enforcer, new_request_id, request_id_of
 from gateway.http.intake import has_body, peer_of, read_body, read_request, require_strict_parser
 from gateway.http.negotiate import PROBLEM, form_of_refusal
 from gateway.http.reply import Replies, Reply
-from gateway.http.trail import TrailReaders, trail_fields
+from gateway.http.trail import TrailReaders
 from gateway.mutators.headers import upstream_fields
-from gateway.policy.routes import Unauthenticated
+from gateway.mutators.identity import IdentityWriter
+from gateway.proxy.bounded import Bounds
 from gateway.proxy.direct import TICK, Watch
-from gateway.proxy.fast import REQUEST_ID, FastPath, new_request_id
-from gateway.proxy.forward import Exchange, forward
-from gateway.proxy.own import OwnAnswer
-from gateway.proxy.protocol import HEAD_DEADLINE, ClientProtocol, ClientServer
+from gateway.proxy.drain import drain
+from gateway.proxy.fast import NOTHING_KNOWN, FastPath
+from gateway.proxy.forward import UnderWay, forward
+from gateway.proxy.limits import Limits
+from gateway.proxy.listener import Listener, bind
+from gateway.proxy.live import Kind, LiveSettings
+from gateway.proxy.live_connections import LiveConnections
+from gateway.proxy.outgoing import Exchange
+from gateway.proxy.own import OwnAnswer, own_bytes
+from gateway.proxy.protocol import ClientProtocol, ClientServer
 from gateway.proxy.replay import ReplayTable
 from gateway.proxy.upstream import Upstream
 from gateway.proxy.websocket import tunnel
@@ -45,12 +52,11 @@ _log = logging.getLogger(__name__)
 
 GRACE: Final = 10.0
 """Seconds that requests in flight get when the server closes."""
-OWN_ROUTE: Final = "gateway"
-"""What the gateway's own pages and files are counted under."""
+Questions = Callable[[Enforcer], Asked]
+"""Makes what answers proxies that only ask."""
 _ROUTE: Final = web.RequestKey("gateway.route", str)
 _CUT: Final = 0.05
 """Seconds that aiohttp waits for handlers when it is told to end; to it, 0 means for ever."""
-_MICROS: Final = 1_000_000
 
 
 class ProxyServer:
@@ -59,6 +65,8 @@ class ProxyServer:
     :param upstreams: backends by the name that routes use.
     :param readers: whose answers carry the steps of their judgement.
     :param proxy_protocol: connections begin with a PROXY header, and only trusted proxies may connect.
+    :param questions: makes what answers proxies that only ask; None where nobody may.
+    :param identity: writes what backends are told of who calls.
     :raises ConfigError: aiohttp's strict parser is missing, or a route names no upstream.
     """
 
@@ -71,9 +79,12 @@ class ProxyServer:
         audit: AuditSink,
         *,
         readers: TrailReaders | None = None,
-        head_deadline: float = HEAD_DEADLINE,
+        limits: Limits | None = None,
+        live: LiveSettings | None = None,
         proxy_protocol: bool = False,
         fast_path: bool = True,
+        questions: Questions | None = None,
+        identity: IdentityWriter | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         require_strict_parser()
@@ -84,48 +95,97 @@ class ProxyServer:
         self._replies = replies
         self._audit = audit
         self._readers = readers or TrailReaders()
-        self._head_deadline = head_deadline
+        self._questions = questions
+        self._identity = identity or IdentityWriter()
+        self._now = now
+        self.bounds = Bounds(
+            limits or Limits(), exempt=self._announces, on_dropped=self._on_dropped, answer=self._drop_answer
+        )
+        self.live = LiveConnections(guard, audit, live, now=now)
+        self._enforcer = self._enforce()
         self._proxy_protocol = proxy_protocol
         self.on_answer: Callable[[str, int], None] | None = None
         """Told the route's name, empty where none matched, and the status of each answer; returns at once."""
         self._server: ClientServer | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._active = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closing = False
+        self._hurry = asyncio.Event()
+        self._tls = False
         self.fast: FastPath | None = None
-        # Behind a PROXY header a connection is not from where its socket says, which the replay table compares.
-        if fast_path and not proxy_protocol:
+        if fast_path:
             self._watch = Watch(_tick(upstreams))
+            self.live.exchanges = self._watch.exchanges
+            self._watch.looked = self.live.adopt
             self.fast = FastPath(
-                ReplayTable(guard, upstreams, endpoints),
+                ReplayTable(guard, upstreams, endpoints, self._readers, self._identity),
                 self._watch,
                 audit,
                 replies,
                 enter=self._enter,
                 leave=self._leave,
                 answered=self._answered,
+                saw=self.live.saw,
+                most=self.bounds.limits.body,
                 now=now,
             )
 
-    def replace(self, guard: SessionGuard, upstreams: Mapping[str, Upstream]) -> None:
+    def replace(
+        self,
+        guard: SessionGuard,
+        upstreams: Mapping[str, Upstream],
+        *,
+        endpoints: Endpoints | None = None,
+        replies: Replies | None = None,
+        readers: TrailReaders | None = None,
+        questions: Questions | None = None,
+        identity: IdentityWriter | None = None,
+    ) -> None:
         """Judge by another guard from the next request on; those in flight end with the one that they began with.
 
-        Closing upstreams that are no longer used is the caller's, once their requests have ended.
+        Closing upstreams that are no longer used is the caller's; requests in flight still end on them.
 
         :raises ConfigError: a route names no upstream; nothing has changed then.
         """
         _check_upstreams(guard, upstreams)
         self.guard, self.upstreams = guard, upstreams
+        self._endpoints = endpoints or self._endpoints
+        self._readers = readers or self._readers
+        self._questions = questions or self._questions
+        self._identity = identity or self._identity
+        if replies is not None:
+            self._replies = replies
+            if self.fast is not None:
+                self.fast.replies = replies
+            if self._server is not None:
+                self._server.speak(replies)
+        self._enforcer = self._enforce()
+        self.live.judged_by(guard)
+        if self._listeners:
+            self._start_upstreams()
         if self.fast is not None:
-            self.fast.table = ReplayTable(guard, upstreams, self._endpoints)
+            self.fast.table = ReplayTable(guard, upstreams, self._endpoints, self._readers, self._identity)
+
+    def _enforce(self) -> Enforcer:
+        enforcer = Enforcer(self._endpoints, self._replies, self._audit, self._readers)
+        enforcer.on_decision = self.live.saw
+        if self._questions is not None:
+            enforcer.forward_auth = self._questions(enforcer)
+        return enforcer
 
     # ---- life ----
 
-    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
+    async def start(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        sockets: Sequence[socket.socket] | None = None,
+    ) -> int:
         """Listen, and return the port (useful when ``port`` is 0).
 
+        :param sockets: bound ones to listen on, instead of the address.
         :raises ConfigError: the address cannot be listened on.
         """
         if self._server is None:
@@ -133,50 +193,61 @@ class ProxyServer:
                 self.handle,
                 replies=self._replies,
                 on_refused=self._on_refused,
-                head_deadline=self._head_deadline,
+                bounds=self.bounds,
                 announces=self._announces if self._proxy_protocol else None,
                 fast=self.fast,
             )
+            self.bounds.admission.watch(asyncio.get_running_loop())
             if self.fast is not None and (misfit := await self._server.try_fast_path()):
                 _log.warning("the fast path is off, because this aiohttp is not the one it knows: %s", misfit)
                 self._server.give_up_fast_path()
                 self.fast = None
-        try:
-            listener = await asyncio.get_running_loop().create_server(self._server, host, port, ssl=tls)
-        except OSError as error:
-            raise _listen_error(host, port, error) from error
-        self._listeners.append(listener)
-        return int(listener.sockets[0].getsockname()[1])
+        self._tls = tls is not None
+        listeners = [Listener(sock, self._server, tls=tls) for sock in sockets or bind(host, port)]
+        self._listeners += listeners
+        for listener in listeners:
+            await listener.start()
+        self._start_upstreams()
+        return listeners[0].port
 
     async def close(self, grace: float = GRACE) -> None:
         """Stop listening, let requests in flight finish for up to ``grace`` seconds, end what is left."""
         self._closing = True
-        for listener in self._listeners:
-            listener.close()
-        if self._active:
-            try:
-                async with asyncio.timeout(grace):
-                    await self._idle.wait()
-            except TimeoutError:
-                _log.warning("%d requests were cut off after a grace of %g s", self._active, grace)
+        if self.fast is not None:
+            self.fast.stop()
         if self._server is not None:
+            self._server.part()
+        for listener in self._listeners:
+            await listener.stop()
+        self.live.go_away()
+        if self._server is not None:
+            if not await drain(self._server, grace, self._hurry, handshakes=self._tls):
+                _log.warning("%d requests were cut off after a grace of %g s", self._active, grace)
+            for listener in self._listeners:
+                await listener.give_up()
             await self._server.shutdown(_CUT)
+        self.bounds.close()
+        await self.live.close()
         if self.fast is not None:
             self._watch.close()
         for upstream in self.upstreams.values():
             await upstream.close()
 
+    def hurry(self) -> None:
+        """Cut off what :meth:`close` still waits for."""
+        self._hurry.set()
+
+    def _start_upstreams(self) -> None:
+        for upstream in self.upstreams.values():
+            upstream.start()
+
     def _enter(self) -> None:
         """A request is in flight."""
         self._active += 1
-        self._idle.clear()
 
-    def _leave(self) -> bool:
-        """It has ended. Whether its connection has to end with it."""
+    def _leave(self) -> None:
+        """It has ended."""
         self._active -= 1
-        if not self._active:
-            self._idle.set()
-        return self._closing
 
     # ---- one request ----
 
@@ -202,88 +273,83 @@ class ProxyServer:
             self.on_answer(route, status)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        guard, upstreams = self.guard, self.upstreams
-        repeated = request.protocol.take_repeated() if isinstance(request.protocol, ClientProtocol) else None
-        request_id = repeated or self._request_id(request, guard)
+        guard, upstreams, endpoints, replies = self.guard, self.upstreams, self._endpoints, self._replies
+        enforcer = self._enforcer
+        handed = request.protocol.take_handed() if isinstance(request.protocol, ClientProtocol) else NOTHING_KNOWN
+        repeated = handed.request_id
+        request_id = repeated or request_id_of(peer_of(request), Headers(request.raw_headers), guard.addresses)
         try:
-            context = read_request(request)
+            context = read_request(request, self.bounds.limits.body)
         except RequestError as error:
             self._record_malformed(request, error.reason, request_id)
             form = form_of_refusal(Headers(request.raw_headers))
-            return OwnAnswer(self._replies.failure(error.reason, request_id, form), request, close=True)
-        context, renewed = await self._endpoints.freshen(context, guard)
-        if self._endpoints.own(context.target):
-            started = time.perf_counter()
-            answer = await self._endpoints.answer(context, guard, request_id, partial(read_body, request))
-            request[_ROUTE] = (answer.decision.route if answer.decision is not None else None) or OWN_ROUTE
-            if answer.decision is not None:
-                self._record(context, answer.decision, request_id, started)
-            return _own(answer.reply.beside(renewed), request, context)
-        trail = self._readers.trail_for(context, guard.addresses)
-        started = time.perf_counter()
-        decision = await guard.judge(context, trail)
-        request[_ROUTE] = decision.route or ""
-        if repeated is None or not isinstance(decision, Allow):
-            self._record(context, decision, request_id, started)
-        route = guard.routes.by_name[decision.route] if decision.route is not None else None
-        lists = route.cors if route is not None else None
-        added = (*renewed, *cors.answer_fields(lists, context.headers), *trail_fields(trail))
-        if isinstance(decision, Preflight):
-            assert lists is not None
-            return _own(cors.preflight(lists, request_id).beside(added), request, context)
-        if not isinstance(decision, Allow):
-            setting = route.unauthenticated if route is not None else Unauthenticated.AUTO
-            refusal = self._replies.refuse(decision, context, request_id, setting)
-            return _own(refusal.beside(added), request, context)
-        assert route is not None
-        if self.fast is not None and self.fast.table.guard is guard and trail is None and not added:
-            self.fast.table.learn(context, decision, route)
-        cookies = self._endpoints.private_cookies
-        fields = upstream_fields(context, decision, route, guard.addresses, request_id, cookies=cookies)
-        answer_fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in added]
-        exchange = Exchange(context, decision, route, request_id, fields, answer_fields)
-        return await self._pass_on(request, exchange, upstreams[route.upstream])
+            return OwnAnswer(replies.failure(error.reason, request_id, form), request, close=True)
+        context, renewed = await endpoints.freshen(context, guard)
+        if endpoints.own(context.target):
+            own = await enforcer.answer_own(context, guard, request_id, partial(read_body, request), renewed)
+            request[_ROUTE] = own.route
+            return _own(own.reply, request, context)
+        known = handed.decision is not None and handed.guard is guard
+        found = await enforcer.judge(
+            context,
+            guard,
+            request_id,
+            renewed=renewed,
+            known=(handed.decision, handed.started) if known and handed.decision is not None else None,
+            again=repeated is not None,
+        )
+        if isinstance(found, Answered):
+            request[_ROUTE] = found.route
+            return _own(found.reply, request, context)
+        decision, route = found.decision, found.route
+        request[_ROUTE] = route.name
+        private = endpoints.private_cookies
+        told, _ = self._identity.write(decision.session, route, self._now())
+        fields = upstream_fields(context, decision, route, guard.addresses, request_id, told, cookies=private)
+        answer_fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in found.fields]
+        going = UnderWay(request, context)
+        kind: Kind = "websocket" if context.websocket else "transfer"
+        live = self.live.begin(kind, decision, guard, request_id, going.context, going.end)
+        again = repeated is not None
+        exchange = Exchange(context, decision, route, request_id, fields, answer_fields, again=again, live=live)
+        try:
+            return await self._pass_on(request, exchange, upstreams[route.upstream], replies)
+        finally:
+            self.live.finish(live)
 
-    async def _pass_on(self, request: web.BaseRequest, exchange: Exchange, upstream: Upstream) -> web.StreamResponse:
+    async def _pass_on(
+        self, request: web.BaseRequest, exchange: Exchange, upstream: Upstream, replies: Replies
+    ) -> web.StreamResponse:
         context, request_id = exchange.context, exchange.request_id
         try:
             if context.websocket:
-                return await tunnel(request, exchange, upstream)
+                return await tunnel(request, exchange, upstream, self.live.settings.max_message)
             return await forward(request, exchange, upstream)
         except UpstreamError as error:
             _log.error("%s: %s (request %s)", error.reason.id, error, request_id)
             form = PROBLEM if context.websocket else form_of_refusal(context.headers)
             added = [(name.decode("ascii"), value.decode("ascii")) for name, value in exchange.answer_fields]
-            return _own(self._replies.failure(error.reason, request_id, form).beside(added), request, context)
+            return _own(replies.failure(error.reason, request_id, form).beside(added), request, context)
         except RequestError as error:
-            return OwnAnswer(self._replies.failure(error.reason, request_id), request, close=True)
+            return OwnAnswer(replies.failure(error.reason, request_id), request, close=True)
 
     def _announces(self, peer: str) -> bool:
         return self.guard.addresses.trusts(parse_address(peer))
 
-    def _request_id(self, request: web.BaseRequest, guard: SessionGuard) -> str:
-        """The request's id: a trusted peer's, when it sent one that is harmless, else a new one."""
-        if guard.addresses.trusts(parse_address(peer_of(request))):
-            given = Headers(request.raw_headers).one(b"x-request-id")
-            if given is not None and REQUEST_ID.fullmatch(given) is not None:
-                return given
-        return new_request_id()
-
     # ---- audit ----
-
-    def _record(self, context: RequestContext, decision: Decision, request_id: str, started: float) -> None:
-        micros = int((time.perf_counter() - started) * _MICROS)
-        client = str(decision.client) if decision.client is not None else context.peer
-        self._audit.record(
-            DecisionEvent(
-                time.time(), request_id, context.method, context.host, context.target.path, client, decision, micros
-            )
-        )
 
     def _on_refused(self, request: web.BaseRequest, reason: Reason) -> str:
         request_id = new_request_id()
         self._record_malformed(request, reason, request_id)
         return request_id
+
+    def _on_dropped(self, reason: Reason, peer: str) -> str:
+        request_id = new_request_id()
+        self._audit.record(DecisionEvent(time.time(), request_id, "", "", "", peer, Deny(reason), 0))
+        return request_id
+
+    def _drop_answer(self, reason: Reason, request_id: str) -> bytes:
+        return own_bytes(self._replies.failure(reason, request_id), keep_alive=False, old=False, head_only=False)
 
     def _record_malformed(self, request: web.BaseRequest, reason: Reason, request_id: str) -> None:
         # Neither path nor host are known to mean anything, so neither is recorded.
@@ -310,17 +376,3 @@ def _own(reply: Reply, request: web.BaseRequest, context: RequestContext) -> Own
     """An answer of ours; behind a body that nobody read the connection ends, or it would be the next request."""
     unread = has_body(context.headers) and not request.content.at_eof()
     return OwnAnswer(reply, request, close=context.websocket or unread)
-
-
-def _listen_error(host: str, port: int, error: OSError) -> ConfigError:
-    if error.errno == errno.EADDRINUSE:
-        return ConfigError(
-            "listen.public",
-            f"port {port} is already in use",
-            "stop the other program or choose another port with --port",
-        )
-    if error.errno == errno.EACCES:
-        return ConfigError(
-            "listen.public", f"port {port} needs more rights than this process has", "use a port above 1023"
-        )
-    return ConfigError("listen.public", f"{host} port {port}: {error.strerror or error}", "check the address")

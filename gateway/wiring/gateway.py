@@ -1,65 +1,56 @@
-"""The gateway as a whole: opened, started and closed once."""
+"""The gateway as a whole: opened, started, reloaded and closed."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-
-from gateway import __version__
-from gateway.adapters.firebase_users import FirebaseDirectory
-from gateway.adapters.google_keys import PublishedKeys
-from gateway.adapters.memory import MAX_DENIAL, MemoryDenyList
-from gateway.adapters.network_memory import InProcessNetworks
-from gateway.adapters.revocation_cache import RevocationCache
-from gateway.adapters.revoker import LimitedRevoker
 from gateway.assets import load_assets
-from gateway.clock import SystemClock
-from gateway.config.networks import network_settings
-from gateway.config.rules import policy_routes
-from gateway.core.client_ip import AddressResolver
-from gateway.errors import ConfigError, DependencyError
-from gateway.guard import FOREVER, SessionGuard
-from gateway.http.cookies import sdk_id_cookie
-from gateway.http.cookies_proxy import SdkCookies, SdkServices
-from gateway.http.endpoints import Endpoints
-from gateway.http.reply import Replies
-from gateway.http.session_cookie import SessionCookieEndpoint
-from gateway.http.sessions import SignOut
-from gateway.http.trail import TrailReaders
+from gateway.core.client_ip import parse_address
+from gateway.errors import ConfigError
 from gateway.observe.decisions import DecisionLog
-from gateway.observe.figures import all_figures, data_figures
-from gateway.observe.health import Check, account_service_check, admin_application, listen
-from gateway.observe.metrics import CountingSink, Metrics, TimedVerifier, metrics_page
-from gateway.policy.networks import NetworkJudge
+from gateway.observe.figures import connection_figures, live_figures
+from gateway.observe.gathered import families
+from gateway.observe.health import Check, Readiness, admin_application, listen, readiness
+from gateway.observe.life import reload_figures, tls_figures
+from gateway.observe.metrics import metrics_page
+from gateway.proxy.redirect import RedirectServer
 from gateway.proxy.server import ProxyServer
-from gateway.proxy.upstream import Timeouts, Upstream
-from gateway.services import account_credentials, service_addresses
-from gateway.tokens.id_token import IdTokenRules
-from gateway.tokens.session_cookie import session_cookie_rules
-from gateway.tokens.verifier import IdTokenVerifier, SessionCookieVerifier
-from gateway.wiring.settings import cookie_settings, decision_log, locator_of, login_settings, worker_settings
+from gateway.proxy.tls import ServerTls
+from gateway.wiring.assembly import Assembly
+from gateway.wiring.functions import FunctionsServer
+from gateway.wiring.lasting import Lasting
+from gateway.wiring.news import Ended, News, Renewed, Revoked
+from gateway.wiring.reloads import Reloads, need_restart
+from gateway.wiring.settings import client_limits, decision_log, live_settings
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
     from aiohttp import web
 
-    from gateway.adapters.geoip import GeoFilesLocator
     from gateway.config.load import Loaded
-    from gateway.core.claims import Principal
-    from gateway.core.credential import CookieName
-    from gateway.core.ports import AddressSource, AuditSink, Clock, Verifier
-    from gateway.tokens.id_token import TokenRules
+    from gateway.core.claims import Claims, Principal
+    from gateway.core.client_ip import IPAddress
+    from gateway.core.ports import AddressSource, AuditSink, RevocationSource, Standing, Verifier
+    from gateway.guard import SessionGuard
+    from gateway.observe.gathered import Family
+    from gateway.observe.metrics import Figure
 
 SHUTDOWN_GRACE: Final = 10.0
-"""Seconds that requests in flight may take once the gateway stops."""
+"""Seconds that requests in flight may take once the gateway stops; ``listen.grace`` says otherwise."""
+
+RETIREMENT: Final = 10.0
+"""Seconds that a configuration's own parts live on after it was replaced: longer than any judgement waits for one."""
 
 _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """A gateway that can be opened, started and closed once.
+    """A gateway that can be opened, started and closed once, and reloaded any number of times in between.
 
     ``open`` prepares everything that judging needs; ``start`` also listens. ``addresses``, ``audit`` and
     ``demo_account`` replace what the configuration says, for the demo and for tests.
@@ -76,30 +67,35 @@ class Gateway:
         demo_account: Mapping[str, str] | None = None,
         generation: int = 0,
     ) -> None:
-        self._loaded = loaded
-        self._config = loaded.config
-        self._services = service_addresses(loaded.config)
-        self._addresses: AddressSource = addresses or AddressResolver(
-            (network.block for network in loaded.config.listen.trusted_proxies), loaded.config.listen.forwarded
-        )
-        self._audit: AuditSink = audit or decision_log(loaded.config)
+        self._started_with = loaded.config
+        self._addresses = addresses
+        self._own_audit = audit is None
         self._demo_account = demo_account
-        self._generation = generation
-        self._clock: Clock = SystemClock()
-        self._session: aiohttp.ClientSession | None = None
-        self._keys: PublishedKeys | None = None
-        self._cookie_keys: PublishedKeys | None = None
-        self._directory: FirebaseDirectory | None = None
-        self._revocation: RevocationCache | None = None
-        self._locator: GeoFilesLocator | None = None
-        self._revoker: LimitedRevoker | None = None
-        self._guard: SessionGuard | None = None
-        longest = min(loaded.config.session.max_age or MAX_DENIAL, MAX_DENIAL)
-        self._deny_list = MemoryDenyList(self._clock, lifetime=longest)
-        self._metrics = Metrics()
+        self._lasting = Lasting(audit or decision_log(loaded.config))
+        self._assembly = self._assemble(loaded, generation)
+        self._reloads = Reloads(generation, self._lasting.clock.now())
+        self._tls: ServerTls | None = None
         self._server: ProxyServer | None = None
+        self._closing: ProxyServer | None = None
+        self._figures: tuple[Figure, ...] = ()
+        self._redirect: RedirectServer | None = None
+        self._functions: FunctionsServer | None = None
         self._admin: web.AppRunner | None = None
+        self._retired: dict[Assembly, asyncio.Task[None]] = {}
+        self._stopping = False
+        self._heard_from: RevocationSource | None = None
         self._port = 0
+        self.on_news: Callable[[News], None] | None = None
+        """Told of what other processes of this gateway have to know."""
+
+    def _assemble(self, loaded: Loaded, generation: int) -> Assembly:
+        return Assembly(
+            loaded,
+            self._lasting,
+            addresses=self._addresses,
+            demo_account=self._demo_account,
+            generation=generation,
+        )
 
     @property
     def guard(self) -> SessionGuard:
@@ -107,15 +103,18 @@ class Gateway:
 
         :raises RuntimeError: the gateway has not been opened.
         """
-        if self._guard is None:
+        if self._assembly.guard is None:
             raise RuntimeError("the gateway is not open")
-        return self._guard
+        return self._assembly.guard
 
     @property
     def url(self) -> str:
         """Address of the public listener."""
-        host = self._config.listen.public.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
+        host = self._started_with.listen.public.host
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+    # ---- life ----
 
     async def open(self) -> None:
         """Prepare keys, accounts and the guard, without listening.
@@ -124,211 +123,145 @@ class Gateway:
 
         :raises ConfigError: credentials are missing or unusable.
         """
-        config = self._config
-        clock = self._clock
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
-        credentials = account_credentials(self._loaded)
-        if credentials is not None:
-            self._directory = FirebaseDirectory(
-                config.firebase.project_id, credentials, endpoint=self._services.accounts
-            )
-            self._revocation = RevocationCache(
-                self._directory,
-                clock,
-                max_staleness=config.revocation.max_staleness,
-                outage_window=config.revocation.outage_window,
-            )
-            await self._revocation.start()
-        verifier = await self._id_tokens(self._session)
-        verifier = TimedVerifier(verifier, self._metrics.verify)
-        self._guard = SessionGuard(
-            routes=policy_routes(config),
-            verifier=verifier,
-            cookies=await self._cookies(verifier),
-            revocation=self._revocation,
-            deny_list=self._deny_list,
-            networks=await self._networks(),
-            revoker=self._revoker,
-            addresses=self._addresses,
-            clock=clock,
-            max_age=config.session.max_age or FOREVER,
-            generation=self._generation,
-        )
+        await self._assembly.open()
+        self._adopt(self._assembly)
 
-    async def start(self) -> None:
+    async def start(
+        self, *, public: Sequence[socket.socket] | None = None, admin: socket.socket | None = None, alone: bool = True
+    ) -> None:
         """Open, then listen.
 
-        :raises ConfigError: a port is taken, an asset is missing, credentials are unusable.
+        :param public: listening sockets for the public listener, instead of what the configuration says.
+        :param admin: a listening socket for the admin listener.
+        :param alone: this process answers for itself; otherwise another one has the admin and redirect listeners.
+        :raises ConfigError: a port is taken, an asset is missing, credentials or certificates are unusable.
         """
-        config = self._config
+        config = self._started_with
+        listening = config.listen
         assets = load_assets()
+        if listening.tls is not None:
+            self._tls = ServerTls.of(listening.tls, self._assembly.loaded.directory)
         await self.open()
-        replies = Replies(assets, prefix=config.listen.prefix, title=config.login.title, home=config.login.home)
-        endpoints = Endpoints(
-            assets,
-            replies,
-            login_settings(config, self._services, self._demo_account),
-            worker_settings(config, self._services),
-            prefix=config.listen.prefix,
-            preset=config.network.preset,
-            sign_out=SignOut(
-                replies,
-                self._deny_list,
-                self._revocation.revoke_now if self._revocation is not None else None,
-                prefix=config.listen.prefix,
-            ),
-            session_cookie=SessionCookieEndpoint(
-                cookie_settings(self._config),
-                replies,
-                SystemClock(),
-                address=f"{config.listen.prefix}session",
-                preset=config.network.preset,
-                source=self._directory,
-            ),
-            sdk_cookies=self._sdk_cookies(replies),
-        )
-        upstreams = {
-            upstream.name: Upstream(
-                upstream.name,
-                upstream.urls,
-                Timeouts(upstream.timeouts.connect, upstream.timeouts.first_byte, upstream.timeouts.idle),
-            )
-            for upstream in config.upstream
-        }
-        readers = TrailReaders(network.block for network in config.log.explain_to)
+        endpoints, replies, readers = self._assembly.serve(assets)
         self._server = ProxyServer(
             self.guard,
-            upstreams,
+            self._assembly.upstreams,
             endpoints,
             replies,
-            CountingSink(self._metrics, self._audit),
+            self._lasting.sink,
             readers=readers,
-            proxy_protocol=config.listen.proxy_protocol,
+            limits=client_limits(config),
+            live=live_settings(config),
+            proxy_protocol=listening.proxy_protocol,
+            questions=self._assembly.questions,
+            identity=self._assembly.identity,
         )
-        if not config.listen.admin.is_off:
-            self._server.on_answer = self._metrics.answered
-            self._admin = await listen(self._admin_application(), config.listen.admin.host, config.listen.admin.port)
-        self._port = await self._server.start(config.listen.public.host, config.listen.public.port)
+        self._server.on_answer = self._lasting.metrics.answered
+        if self.on_news is not None:
+            self._server.live.on_renewed = self._renewed
+        self._watch_figures()
+        if not config.functions.listen.is_off:
+            # With accounts and data of its own: those of the configuration may go when that is replaced.
+            self._functions = FunctionsServer(self._assembly.loaded, self._lasting.clock, None)
+            await self._functions.start()
+        if alone and (admin is not None or not listening.admin.is_off):
+            application = admin_application(self.ready, metrics_page(self._lasting.metrics))
+            self._admin = await listen(application, listening.admin.host, listening.admin.port, admin)
+        tls = self._tls.context if self._tls is not None else None
+        self._port = await self._server.start(listening.public.host, listening.public.port, tls=tls, sockets=public)
+        if self._tls is not None:
+            self._tls.watch(config.reload.every)
+        if alone and listening.redirect is not None:
+            self._redirect = RedirectServer(self._port)
+            await self._redirect.start(listening.redirect.host, listening.redirect.port)
 
-    async def close(self) -> None:
-        """Finish requests in flight, then let go of everything. Closing what was never opened is harmless."""
-        server, self._server = self._server, None
+    async def reload(self, loaded: Loaded) -> None:
+        """Go over to another configuration: at once for every new request, while those in flight end with the old one.
+
+        :raises ConfigError: it cannot be carried out; nothing has changed then.
+        """
+        old, server = self._assembly, self._server
+        if server is None:
+            raise RuntimeError("the gateway has not been started")
+        new = self._assemble(loaded, old.generation + 1)
+        try:
+            if self._tls is not None:
+                self._tls.reload()
+            await new.open()
+            endpoints, replies, readers = new.serve(load_assets())
+            assert new.guard is not None
+            server.replace(
+                new.guard,
+                new.upstreams,
+                endpoints=endpoints,
+                replies=replies,
+                readers=readers,
+                questions=new.questions,
+                identity=new.identity,
+            )
+        except BaseException:
+            self._reloads.failed()
+            await new.close()
+            raise
+        # Nothing is awaited from here to the end of the swap.
+        server.live.settings = live_settings(loaded.config)
+        self._assembly = new
+        self._adopt(new)
+        if self._own_audit and loaded.config.log != old.config.log:
+            self._flush()
+            self._lasting.sink.inner = decision_log(loaded.config)
+        self._watch_figures()
+        self._reloads.succeeded(new.generation, self._lasting.clock.now())
+        for key in need_restart(self._started_with, loaded.config):
+            _log.warning("%s has changed, which takes effect when the gateway is started again", key)
+        self._retired[old] = asyncio.create_task(self._retire(old), name="retirement of a configuration")
+
+    async def _retire(self, old: Assembly) -> None:
+        """Close an old configuration's own parts when the requests that began with it have been judged."""
+        await asyncio.sleep(RETIREMENT)
+        del self._retired[old]
+        await old.close()
+
+    def reload_failed(self) -> None:
+        """A configuration could not even be read."""
+        self._reloads.failed()
+
+    async def close(self, grace: float | None = None) -> None:
+        """Finish requests in flight, then let go of everything. Closing what was never opened is harmless.
+
+        :param grace: seconds that they may take; ``listen.grace`` when it is left out.
+        """
+        self._stopping = True
+        self._closing, self._server = self._server, None
+        server = self._closing
+        redirect, self._redirect = self._redirect, None
+        if redirect is not None:
+            redirect.close()
+        if self._tls is not None:
+            self._tls.close()
         if server is not None:
-            await server.close(SHUTDOWN_GRACE)
+            await server.close(self._assembly.config.listen.grace if grace is None else grace)
+        functions, self._functions = self._functions, None
+        if functions is not None:
+            await functions.close()
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.cleanup()
-        locator, self._locator = self._locator, None
-        if locator is not None:
-            await locator.close()
-        revoker, self._revoker = self._revoker, None
-        if revoker is not None:
-            await revoker.close()
-        revocation, self._revocation = self._revocation, None
-        if revocation is not None:
-            await revocation.close()
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            await directory.close()
-        keys, self._keys = self._keys, None
-        if keys is not None:
-            await keys.close()
-        cookie_keys, self._cookie_keys = self._cookie_keys, None
-        if cookie_keys is not None:
-            await cookie_keys.close()
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-        if isinstance(self._audit, DecisionLog):
-            self._audit.flush()
+        retired, self._retired = self._retired, {}
+        for retiring in retired.values():
+            retiring.cancel()
+        await asyncio.gather(*retired.values(), return_exceptions=True)
+        for old in (*retired, self._assembly):
+            await old.close()
+        await self._lasting.close()
+        self._flush()
 
-    def _admin_application(self) -> web.Application:
-        checks: dict[str, Check] = {"certificates": self._keys_fault}
-        if self._revocation is not None:
-            window = self._config.revocation.outage_window
-            checks["account service"] = account_service_check(self._revocation.status, window)
-        if self._cookie_keys is not None:
-            checks["session cookie certificates"] = self._cookie_keys_fault
-        sources = {"id_token": self._keys, "session_cookie": self._cookie_keys}
-        keys = {kind: source for kind, source in sources.items() if source is not None}
-        self._metrics.watch(*all_figures(__version__, self._audit, self._deny_list, keys, self._revocation))
-        if self._locator is not None:
-            self._metrics.watch(*data_figures(self._locator.ages))
-        return admin_application(checks, metrics_page(self._metrics))
+    def hurry(self) -> None:
+        """Cut off whatever :meth:`close` still waits for."""
+        if self._closing is not None:
+            self._closing.hurry()
 
-    async def _cookies(self, id_tokens: Verifier) -> dict[CookieName, Verifier]:
-        """The cookies that carry a session, each with who verifies what it carries."""
-        session = self._config.session
-        cookies: dict[CookieName, Verifier] = {}
-        if session.cookie == "id_token":
-            cookies[cookie_settings(self._config).cookie] = id_tokens
-        elif session.cookie == "session_cookie":
-            cookies[cookie_settings(self._config).cookie] = self.session_cookies()
-            if self._cookie_keys is not None:
-                await self._cookie_keys.start()
-        if session.sdk_cookies:
-            cookies[sdk_id_cookie(self._config.worker.apps[0].name)] = id_tokens
-        return cookies
-
-    def session_cookies(self) -> Verifier:
-        """A verifier of Firebase session cookies. Their certificates are fetched when the first cookie comes.
-
-        :raises RuntimeError: the gateway has not been opened.
-        """
-        if self._session is None:
-            raise RuntimeError("the gateway is not open")
-        firebase = self._config.firebase
-        rules = session_cookie_rules(firebase.project_id, frozenset(firebase.tenants), int(firebase.clock_skew))
-        if firebase.unsigned_tokens:
-            return self._unsigned(rules)
-        development = firebase.emulator is not None
-        if self._cookie_keys is None:
-            self._cookie_keys = PublishedKeys(
-                self._services.cookie_certificates,
-                self._session,
-                self._clock,
-                accept_local=development,
-                where="$.firebase.endpoints.session_cookie_certificates",
-            )
-        verifier = SessionCookieVerifier(rules, self._cookie_keys, self._clock, accept_local_keys=development)
-        self._cookie_keys.on_change(verifier.keys_changed)
-        return verifier
-
-    async def _id_tokens(self, session: aiohttp.ClientSession) -> Verifier:
-        firebase = self._config.firebase
-        rules = IdTokenRules(firebase.project_id, frozenset(firebase.tenants), int(firebase.clock_skew))
-        if firebase.unsigned_tokens:
-            _log.warning(
-                "firebase.unsigned_tokens is set: whoever reaches this gateway can sign in as anybody of %s",
-                firebase.project_id,
-            )
-            return self._unsigned(rules)
-        development = firebase.emulator is not None
-        self._keys = PublishedKeys(self._services.certificates, session, self._clock, accept_local=development)
-        verifier = IdTokenVerifier(rules, self._keys, self._clock, accept_local_keys=development)
-        self._keys.on_change(verifier.keys_changed)
-        await self._keys.start()
-        return verifier
-
-    async def _networks(self) -> NetworkJudge:
-        config = self._config
-        self._locator = locator_of(self._loaded, self._clock)
-        if self._locator is not None:
-            await self._locator.start()
-        if self._revocation is not None and config.network.revoke_on:
-            self._revoker = LimitedRevoker(self._revocation.revoke_now, self._clock, limit=config.network.revoke_limit)
-        return NetworkJudge(
-            memory=InProcessNetworks(),
-            locator=self._locator,
-            clock=self._clock,
-            settings=network_settings(config),
-        )
-
-    def _unsigned(self, rules: TokenRules) -> Verifier:
-        # Imported here, so that without the switch the code is not even loaded.
-        from gateway.tokens.unsigned import UnsignedVerifier  # noqa: PLC0415
-
-        return UnsignedVerifier(rules, self._clock)
+    # ---- what others ask and tell ----
 
     async def revoke(self, principal: Principal) -> None:
         """End every session of a user, effective here from the next request on.
@@ -336,46 +269,91 @@ class Gateway:
         :raises DependencyError: the account service does not answer.
         :raises ConfigError: revocation is switched off.
         """
-        if self._revocation is None:
+        if self._assembly.revocation is None:
             raise ConfigError("$.firebase.credentials", "is none, so nothing can be revoked")
-        await self._revocation.revoke_now(principal)
+        await self._assembly.revocation.revoke_now(principal)
+
+    def session_cookies(self) -> Verifier:
+        """A verifier of Firebase session cookies. Their certificates are fetched when the first cookie comes.
+
+        :raises RuntimeError: the gateway has not been opened.
+        """
+        if self._assembly.guard is None:
+            raise RuntimeError("the gateway is not open")
+        return self._assembly.session_cookies()
 
     async def diagnose(self) -> dict[str, str | None]:
         """Ask every dependency once: name to None when it answers, else to what is wrong."""
-        found = {"certificates": self._keys_fault()}
-        if self._cookie_keys is not None:
-            found["session cookie certificates"] = self._cookie_keys_fault()
-        if self._directory is not None:
-            try:
-                await self._directory.look_up(None, ["gateway-check"])
-            except DependencyError as error:
-                found["account service"] = str(error)
-            else:
-                found["account service"] = None
-        for status in self._locator.status() if self._locator is not None else ():
-            found[f"network.{status.name}"] = None if status.error is None else f"{status.path}: {status.error}"
-        return found
+        return await self._assembly.diagnose()
 
-    def _keys_fault(self) -> str | None:
-        if self._config.firebase.unsigned_tokens:
-            return None
-        return _fault_of(self._keys)
+    def ready(self) -> Readiness:
+        """Whether traffic should come here."""
+        stopping: dict[str, Check] = {"stopping": lambda: "the gateway is stopping"} if self._stopping else {}
+        functions: dict[str, Check] = {}
+        if self._functions is not None:
+            functions["function certificates"] = self._functions.functions.fault
+        return readiness(self._assembly.checks() | functions | stopping)
 
-    def _cookie_keys_fault(self) -> str | None:
-        return _fault_of(self._cookie_keys)
+    def counted(self) -> list[Family]:
+        """All that this process counts, to be shown by another one."""
+        return families(self._lasting.metrics)
 
-    def _sdk_cookies(self, replies: Replies) -> SdkCookies | None:
-        if not self._config.session.sdk_cookies or self._session is None or self._services.sdk is None:
-            return None
-        app = self._config.worker.apps[0]
-        services = SdkServices(*self._services.sdk, app.api_key or self._config.firebase.api_key)
-        return SdkCookies(services, self._session, replies, SystemClock(), app=app.name)
+    def stopping(self) -> None:
+        """Be no longer ready: :meth:`close` will follow."""
+        self._stopping = True
 
+    def heard(self, news: News) -> None:
+        """Take note of what another process of this gateway was told."""
+        if isinstance(news, Ended):
+            self._lasting.deny_list.heard(news.principal, news.auth_time, news.until)
+        elif isinstance(news, Renewed):
+            if self._server is not None:
+                self._server.live.renewed(news.claims, parse_address(news.client))
+        elif self._assembly.revocation is not None:
+            self._assembly.revocation.revoked(news.principal, news.moment)
 
-def _fault_of(keys: PublishedKeys | None) -> str | None:
-    if keys is None:
-        return "not open"
-    status = keys.status()
-    if status.usable:
-        return None
-    return f"no usable certificates from {status.url}: {status.error or 'not fetched yet'}"
+    # ---- inside ----
+
+    def _adopt(self, assembly: Assembly) -> None:
+        assembly.adopt()
+        self._lasting.deny_list.on_deny = self._ended
+        if assembly.revocation is not None:
+            assembly.revocation.on_revoked = self._revoked
+            if assembly.revocation is not self._heard_from:
+                self._heard_from = assembly.revocation
+                assembly.revocation.on_change(self._changed)
+
+    def _changed(self, principal: Principal, _standing: Standing) -> None:
+        if self._server is not None:
+            self._server.live.changed(principal)
+
+    def _renewed(self, claims: Claims, client: IPAddress | None) -> None:
+        if self.on_news is not None:
+            self.on_news(Renewed(claims, "" if client is None else str(client)))
+
+    def _ended(self, principal: Principal, auth_time: int, until: float) -> None:
+        if self.on_news is not None:
+            self.on_news(Ended.of(principal, auth_time, until))
+
+    def _revoked(self, principal: Principal, moment: int) -> None:
+        if self.on_news is not None:
+            self.on_news(Revoked.of(principal, moment))
+
+    def _watch_figures(self) -> None:
+        figures = [*self._assembly.figures(), *reload_figures(self._reloads)]
+        if self._server is not None:
+            figures += [*connection_figures(self._server.bounds.admission), *live_figures(self._server.live)]
+        if self._tls is not None:
+            figures += tls_figures(self._certificate_left)
+        metrics = self._lasting.metrics
+        # What the configuration before showed and this one has not is shown no more.
+        metrics.figures = [figure for figure in metrics.figures if figure not in self._figures]
+        self._figures = tuple(figures)
+        metrics.watch(*figures)
+
+    def _certificate_left(self) -> float:
+        return self._tls.expires_at - self._lasting.clock.now() if self._tls is not None else 0.0
+
+    def _flush(self) -> None:
+        if isinstance(self._lasting.sink.inner, DecisionLog):
+            self._lasting.sink.inner.flush()

@@ -11,6 +11,8 @@ from gateway.http.cookies import SessionCookieSettings
 from gateway.http.endpoints import LoginSettings
 from gateway.http.scripts import WorkerApp, WorkerSettings
 from gateway.observe.decisions import DecisionLog, NoLog, json_line, text_line
+from gateway.proxy.limits import Limits
+from gateway.proxy.live import LiveSettings
 
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
@@ -72,6 +74,32 @@ def worker_settings(config: Config, services: ServiceAddresses) -> WorkerSetting
         sdk=worker.sdk,
         own=worker.own,
     )
+
+
+def client_limits(config: Config) -> Limits:
+    """How much clients may take."""
+    limits = config.limits
+    return Limits(
+        head=limits.head,
+        idle=limits.idle,
+        connections=limits.connections,
+        per_peer=limits.per_peer,
+        body=limits.body,
+        min_rate=limits.min_rate,
+        upload_window=limits.upload_window,
+        download_window=limits.download_window,
+    )
+
+
+def live_settings(config: Config) -> LiveSettings:
+    """How connections that last are looked after.
+
+    Twice within ``max_staleness`` at least: that tells the revocation source that their users are still there, and it
+    keeps its promise only for those.
+    """
+    session, websocket = config.session, config.websocket
+    recheck = min(session.recheck_streams, config.revocation.max_staleness / 2)
+    return LiveSettings(recheck, session.stream_grace, websocket.idle_timeout, websocket.max_message)
 
 
 def decision_log(config: Config) -> AuditSink:

@@ -34,6 +34,9 @@ export const REMEMBER_MS = 5_000;
 /** Longest wait for the gateway to hear of a sign-out, in milliseconds. The browser forgets in any case. */
 export const TELL_DEADLINE_MS = 2_000;
 
+/** Between two questions of a page that keeps its live connections, in milliseconds. */
+export const KEEP_ALIVE_MS = 120_000;
+
 const { workerUrl, prefix, keys, cookie } = __GATEWAY__;
 const workers = workerUrl ? navigator.serviceWorker : undefined;
 
@@ -78,8 +81,13 @@ workers?.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
 });
 workers?.startMessages();
 
+// Not by hasChanged(): a page that comes back also becomes visible, and whichever is asked first takes the news.
+let left = known;
+addEventListener("pagehide", () => {
+  left = known;
+});
 addEventListener("pageshow", async ({ persisted }) => {
-  if (persisted && (await hasChanged())) location.reload();
+  if (persisted && (await left) !== (await uid())) location.reload();
 });
 // A tab that the worker does not control signs out without telling anybody.
 addEventListener("visibilitychange", () => {
@@ -145,6 +153,12 @@ export async function signOut({ everywhere, returnTo }: SignOutOptions = {}): Pr
   await Promise.allSettled([!everywhere && logout("device"), cookie && call("session", { method: "DELETE" })]);
   await notice();
   if (returnTo) location.replace(returnTo);
+}
+
+/** The worker renews a token five minutes ahead: twice in that time at least it gets a request to do so. */
+export function keepAlive(): () => void {
+  const asking = setInterval(() => user({ fresh: true }).catch(() => {}), KEEP_ALIVE_MS);
+  return () => clearInterval(asking);
 }
 
 export function on(type: SessionEvent, listener: Listener): () => void {

@@ -201,9 +201,21 @@ describe("events: the page helper", () => {
 
 describe("the back/forward cache: the page helper", () => {
   const shown = (persisted: boolean) => page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted }));
+  const hidden = () => page.dispatchEvent(new Event("pagehide"));
 
   it("loads the page anew when the user has changed", async () => {
+    hidden();
     await write(undefined);
+    shown(true);
+    await vi.waitFor(() => expect(moved.reload).toHaveBeenCalledOnce());
+  });
+
+  it("does so although becoming visible has told it the news before", async () => {
+    hidden();
+    await write(undefined);
+    const listener = hear("signedout");
+    page.dispatchEvent(new Event("visibilitychange"));
+    await vi.waitFor(() => expect(listener).toHaveBeenCalledOnce());
     shown(true);
     await vi.waitFor(() => expect(moved.reload).toHaveBeenCalledOnce());
   });
@@ -212,9 +224,27 @@ describe("the back/forward cache: the page helper", () => {
     ["the user is the same", true],
     ["the page was loaded just now", false],
   ])("leaves the page alone when %s", async (_, persisted) => {
+    hidden();
     if (!persisted) await write(undefined);
     shown(persisted);
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(moved.reload).not.toHaveBeenCalled();
+  });
+});
+
+describe("keepAlive: live connections", () => {
+  it("asks the gateway every two minutes until it is told to stop, whatever the answers", async () => {
+    vi.useFakeTimers();
+    try {
+      fetched.mockImplementation(async () => new Response(null, { status: 503 }));
+      const stop = helper.keepAlive();
+      await vi.advanceTimersByTimeAsync(5 * 60_000);
+      expect(calls()).toEqual(["GET /.gateway/userinfo", "GET /.gateway/userinfo"]);
+      stop();
+      await vi.advanceTimersByTimeAsync(LONG);
+      expect(fetched).toHaveBeenCalledTimes(2);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

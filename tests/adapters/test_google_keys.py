@@ -105,7 +105,7 @@ async def test_keys_live_on_unchanged_as_objects(issuer: KeyServer, keys: Publis
 async def test_withdrawn_key_is_refused_from_the_next_refresh_on(
     issuer: KeyServer, keys: PublishedKeys, clock: FakeClock
 ) -> None:
-    """stops accepting a key that the issuer no longer publishes, and tells whoever remembers its signatures."""
+    """stops accepting a key that the issuer no longer publishes, and tells whoever still remembers its signatures."""
     heard: list[RemovedKeys] = []
     keys.on_change(heard.append)
     issuer.body = forge.certificates("old", "kept")
@@ -119,6 +119,11 @@ async def test_withdrawn_key_is_refused_from_the_next_refresh_on(
     assert keys.peek("kept")
     assert heard == [frozenset(), {"old"}]
     assert keys.generation == generation + 1
+    keys.leave(heard.append)
+    issuer.body = forge.certificates("newer")
+    clock.advance(HOUR + 1)
+    assert await keys.key("newer")
+    assert len(heard) == 2
 
 
 async def test_key_replaced_under_its_name_counts_as_withdrawn(

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.adapters import memory
 from gateway.adapters.memory import MAX_DENIAL, MemoryDenyList
+from gateway.core.claims import Principal
 from gateway.errors import ConfigError
 from tests.support.accounts import person
 from tests.support.clock import FakeClock
@@ -146,3 +147,22 @@ def test_figures_out_of_bounds_are_refused(figures: dict[str, float], key: str) 
     with pytest.raises(ConfigError) as caught:
         MemoryDenyList(FakeClock(), **figures)  # type: ignore[arg-type]
     assert caught.value.where == key
+
+
+def test_others_are_told_of_what_ends_here() -> None:
+    """... tells of a session that was ended here and until when, and not of one that was ended elsewhere."""
+    clock = FakeClock()
+    deny_list = MemoryDenyList(clock, lifetime=100)
+    told: list[tuple[Principal, int, float]] = []
+    deny_list.on_deny = lambda *news: told.append(news)
+    one, two = Principal("demo", None, "one"), Principal("demo", None, "two")
+    deny_list.deny(one, 1000)
+    deny_list.deny(two, 1000, until=clock.now() - 1)
+    assert told == [(one, 1000, clock.now() + 100)]
+    generation = deny_list.generation
+    deny_list.heard(two, 1000, clock.now() + 50)
+    deny_list.heard(two, 2000, clock.now() - 50)
+    assert deny_list.denied(two, 1000)
+    assert not deny_list.denied(two, 2000)
+    assert deny_list.generation == generation + 1
+    assert len(told) == 1

@@ -267,3 +267,28 @@ async def test_revocation_never_moves_valid_since_back(
     await cache.revoke_now(ADA, clock.now())
     assert cache.peek(ADA) is not None
     assert cache.peek(ADA) == before
+
+
+async def test_revocations_are_passed_on(cache: RevocationCache, clock: FakeClock) -> None:
+    """... tells of its own confirmed revocation, and heeds one that another process was told of."""
+    told: list[tuple[Principal, int]] = []
+    cache.on_revoked = lambda *news: told.append(news)
+    await cache.revoke_now(person("ada"))
+    assert told == [(person("ada"), int(clock.now()))]
+    assert (await cache.standing(person("bob"))).valid_since == 0
+    cache.revoked(person("bob"), int(clock.now()))
+    standing = cache.peek(person("bob"))
+    assert standing is not None
+    assert standing.valid_since == int(clock.now())
+    assert len(told) == 1
+
+
+async def test_another_promise_takes_nothing_away(cache: RevocationCache, clock: FakeClock) -> None:
+    """... goes by another promise at once, on what it knows already."""
+    await cache.standing(person("ada"))
+    clock.advance(20)
+    assert cache.peek(person("ada")) is not None
+    cache.retune(10.0, 5.0)
+    assert cache.peek(person("ada")) is None
+    cache.retune(30.0, 5.0)
+    assert cache.peek(person("ada")) is not None

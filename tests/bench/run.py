@@ -3,175 +3,88 @@
 Every peer stands in front of the same nginx with the same tokens; each is pinned to one core, load and upstream to the
 other. The figure is user and system time of the peer's process tree divided by the requests it answered. Peers start
 anew for every round, their order rotates, and what is printed are medians and their ratios within the run. An answer
-other than 200 fails the row.
-
-Profiles: ``hot`` one token, ``users`` 2000 tokens in rotation, ``cold`` every token once.
+other than 200, or a connection to the upstream for every request, fails the run.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import importlib.util
 import os
 import shutil
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.bench.load import (
+    MEGABYTES_10,
+    PROFILES,
+    Measured,
+    Profile,
+    cpu_seconds,
+    free_port,
+    load,
+    paced,
+    peak_megabytes,
+    reachable,
+)
+from tests.bench.peers import NEEDED, PEERS, ROOT, Site, missing
+from tests.bench.report import Results, write_page
+from tests.bench.report import table as table_of
 from tests.support import forge
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-PEER_CORE, LOAD_CORE = "0", "1"
-CONNECTIONS: Final = 32
 USERS: Final = 2_000
-COLD: Final = 8_000
-BODY: Final = 200
-"""Bytes of the upstream's answer."""
+COLD: Final = 26_000
 PADDING: Final = "x" * 330
 """Brings a token to about 1.2 KB."""
-TICKS: Final = os.sysconf("SC_CLK_TCK")
-
-NGINX: Final = """
-worker_processes 1; daemon off; pid {dir}/{name}.pid; error_log {dir}/{name}.err;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 100000000; keepalive_timeout 600;
-  client_body_temp_path {dir}/{name}-body; proxy_temp_path {dir}/{name}-proxy; fastcgi_temp_path {dir}/{name}-f;
-  uwsgi_temp_path {dir}/{name}-u; scgi_temp_path {dir}/{name}-s;
-  {upstream}
-  server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ {location} }} }}
-}}
-"""
+WARM_UP: Final = {"Express": 5_000}
+"""Requests before the clock starts, where a compiler has to be warmed up."""
+PARALLEL: Final = 32
+"""Transfers at once when memory is measured."""
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where everything of one run is."""
-
-    directory: Path
-    upstream_port: int
-
-    @property
-    def upstream(self) -> str:
-        return f"http://127.0.0.1:{self.upstream_port}"
-
-    def nginx(self, name: str, port: int, upstream: str, location: str, core: str) -> list[str]:
-        config = self.directory / f"{name}.conf"
-        text = NGINX.format(dir=self.directory, name=name, port=port, upstream=upstream, location=location)
-        config.write_text(text)
-        return ["taskset", "-c", core, "nginx", "-c", str(config)]
-
-
-Command = Callable[[Site, int], list[str]]
-
-
-def _gateway(*more: str) -> Command:
-    def command(site: Site, port: int) -> list[str]:
-        keys, log = str(site.directory / "keys.json"), str(site.directory / "decisions.log")
-        program = [sys.executable, "-m", "tests.bench.gateway_peer", "--port", str(port), "--upstream", site.upstream]
-        return ["taskset", "-c", PEER_CORE, *program, "--keys", keys, "--log", log, *more]
-
-    return command
-
-
-def _usual(site: Site, port: int) -> list[str]:
-    program = [sys.executable, "-m", "tests.bench.usual_peer", "--port", str(port), "--upstream", site.upstream]
-    return ["taskset", "-c", PEER_CORE, *program, "--keys", str(site.directory / "keys.json")]
-
-
-def _plain_nginx(site: Site, port: int) -> list[str]:
-    upstream = f"upstream app {{ server 127.0.0.1:{site.upstream_port}; keepalive 64; keepalive_requests 100000000; }}"
-    location = 'proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";'
-    return site.nginx("peer", port, upstream, location, PEER_CORE)
-
-
-PEERS: Final[dict[str, Command]] = {
-    "nginx": _plain_nginx,
-    "gateway": _gateway(),
-    "gateway (ordinary way)": _gateway("--ordinary"),
-    "usual aiohttp": _usual,
-}
-if importlib.util.find_spec("uvloop") is not None:
-    PEERS["gateway (uvloop)"] = _gateway("--uvloop")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def reachable(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(500):
-        if process.poll() is not None:
-            break
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise SystemExit(f"a peer did not start: {process.args!r}")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children."""
-    ticks, pids = 0, [pid]
-    while pids:
-        current = pids.pop()
-        fields = Path(f"/proc/{current}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-        pids += [int(child) for child in Path(f"/proc/{current}/task/{current}/children").read_text().split()]
-    return ticks / TICKS
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One peer in one round."""
-
-    micros: float
-    rate: float
-    p50: int
-    p99: int
-
-
-def load(port: int, tokens: Path, seconds: int) -> tuple[int, int, int]:
-    """Requests answered, and the 50th and 99th percentile of their time in microseconds."""
-    target = f"http://127.0.0.1:{port}/"
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-    script = str(ROOT / "tests/bench/load.lua")
-    environment = os.environ | {"BENCH_TOKENS": str(tokens)}
-    done = subprocess.run([*command, "-s", script, target], env=environment, check=True, capture_output=True, text=True)
-    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
-    requests, bad, p50, p99 = map(int, line.split()[1:])
-    if bad or not requests:
-        raise SystemExit(f"{bad} of {requests} requests went wrong")
-    return requests, p50, p99
-
-
-def measure(site: Site, command: Command, profile: str, seconds: int) -> Measured:
+def measure(site: Site, peer: str, profile: Profile, seconds: int) -> Measured:
+    """One peer under one load, started for it."""
     port = free_port()
-    process = subprocess.Popen(command(site, port), cwd=ROOT, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(PEERS[peer](site, port), cwd=ROOT, stdin=subprocess.DEVNULL)
     try:
         reachable(port, process)
-        if profile == "cold":
-            load(port, site.directory / "hot", 1)
-        else:
-            warmed = 0
-            while warmed < 2 * USERS:  # every token was seen, however slow the machine is
-                warmed += load(port, site.directory / profile, 1)[0]
+        sys.stderr.write(f"\r{profile.name}: {peer} on port {port}".ljust(78))
+        _warm_up(site, port, peer, profile)
         before, started = cpu_seconds(process.pid), time.monotonic()
-        requests, p50, p99 = load(port, site.directory / profile, seconds)
+        done = (paced if profile.paced else load)(site, port, profile, seconds)
         took = time.monotonic() - started
-        return Measured((cpu_seconds(process.pid) - before) * 1e6 / requests, requests / took, p50, p99)
+        micros = (cpu_seconds(process.pid) - before) * 1e6 / done.requests
+        return Measured(micros, done.requests / took, done.p50, done.p99)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _warm_up(site: Site, port: int, peer: str, profile: Profile) -> None:
+    wanted = WARM_UP.get(peer, 0)
+    ordinary = PROFILES["hot"] if profile.name == "cold" or profile.paced else profile
+    if ordinary.name == "users":  # every token was seen, however slow the machine is
+        wanted = max(wanted, 2 * USERS)
+    warmed = load(site, port, ordinary, 1).requests
+    while warmed < wanted and not (profile.body or profile.path == "/10m"):
+        warmed += load(site, port, ordinary, 1).requests
+
+
+def memory(site: Site, peer: str, seconds: int) -> tuple[float, float]:
+    """Megabytes resident before, and at most while 32 transfers of 10 MB run at once, down and then up."""
+    port = free_port()
+    process = subprocess.Popen(PEERS[peer](site, port), cwd=ROOT, stdin=subprocess.DEVNULL)
+    try:
+        reachable(port, process)
+        load(site, port, PROFILES["hot"], 1)
+        before = peak_megabytes(process.pid)
+        load(site, port, Profile("10 MB down", path="/10m", connections=PARALLEL), seconds)
+        load(site, port, Profile("10 MB up", path="/up", body=MEGABYTES_10, connections=PARALLEL), seconds)
+        return before, peak_megabytes(process.pid)
     finally:
         process.terminate()
         process.wait(10)
@@ -182,67 +95,68 @@ def _mint(numbers: range) -> list[str]:
     return [forge.id_token(now=now, uid=f"user-{number:06d}", padding=PADDING) for number in numbers]
 
 
-def prepare(directory: Path, *, cold: bool) -> None:
+def prepare(site: Site, *, cold: bool) -> None:
+    """Write the keys and the tokens of every profile."""
     forge.private_key()
-    (directory / "keys.json").write_bytes(forge.certificates())
+    site.keys.write_bytes(forge.certificates())
     tokens = _mint(range(USERS))
-    (directory / "hot").write_text(tokens[0] + "\n")
-    (directory / "users").write_text("\n".join(tokens) + "\n")
+    (site.directory / "hot").write_text(tokens[0] + "\n")
+    (site.directory / "users").write_text("\n".join(tokens) + "\n")
     if cold:
         # Forked, so that all sign with the one key.
         with concurrent.futures.ProcessPoolExecutor(2) as pool:
             halves = pool.map(_mint, [range(USERS, USERS + COLD // 2), range(USERS + COLD // 2, USERS + COLD)])
-            (directory / "cold").write_text("\n".join(token for half in halves for token in half) + "\n")
+            (site.directory / "cold").write_text("\n".join(token for half in halves for token in half) + "\n")
 
 
-def table(results: dict[str, dict[str, list[Measured]]]) -> str:
-    lines = ["| peer | profile | CPU µs | spread | x nginx | x usual aiohttp | req/s | p50 µs | p99 µs |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
-    for profile, peers in results.items():
-        micros = {peer: statistics.median(one.micros for one in rounds) for peer, rounds in peers.items()}
-        for peer, rounds in peers.items():
-            ratios = [
-                f"{micros[peer] / micros[other]:.2f}" if other in micros else "" for other in ("nginx", "usual aiohttp")
-            ]
-            low, high = min(one.micros for one in rounds), max(one.micros for one in rounds)
-            rate = statistics.median(one.rate for one in rounds)
-            p50, p99 = (statistics.median(value) for value in zip(*((one.p50, one.p99) for one in rounds), strict=True))
-            lines.append(
-                f"| {peer} | {profile} | {micros[peer]:.1f} | {low:.0f}-{high:.0f} | {' | '.join(ratios)} "
-                f"| {rate:.0f} | {p50:.0f} | {p99:.0f} |"
-            )
-    return "\n".join(lines)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each peer is measured (default 5)")
+    parser.add_argument("--seconds", type=int, default=2, help="how long each time (default 2)")
+    parser.add_argument("--profiles", default=",".join(PROFILES), help="which loads, separated by commas")
+    parser.add_argument("--peers", default=",".join(PEERS), help="which programs, separated by commas")
+    parser.add_argument("--memory", action="store_true", help="also measure memory under 32 transfers of 10 MB")
+    parser.add_argument("--write", action="store_true", help="write docs/reference/performance.md and its chart")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--profiles", default="hot,users,cold")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    options = parser.parse_args()
+    options = _options()
     for tool in ("nginx", "wrk", "taskset"):
         if shutil.which(tool) is None:
             raise SystemExit(f"{tool} is needed for the benchmark; install it with your system's packages")
-    profiles, peers = options.profiles.split(","), options.peers.split(",")
-    results: dict[str, dict[str, list[Measured]]] = {profile: {peer: [] for peer in peers} for profile in profiles}
+    if len(os.sched_getaffinity(0)) < 2:
+        raise SystemExit("the benchmark needs two cores")
+    profiles = [PROFILES[name] for name in options.profiles.split(",")]
+    peers = [peer for peer in options.peers.split(",") if not missing(peer)]
+    for peer in options.peers.split(","):
+        if wanted := missing(peer):
+            sys.stderr.write(f"without {peer}: {wanted} is not installed\n")
+            if peer in NEEDED:
+                raise SystemExit(2)
+    results: Results = {profile.name: {peer: [] for peer in peers} for profile in profiles}
+    resident: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # nginx serves the files as another user when root starts it
         site = Site(Path(name), free_port())
-        prepare(site.directory, cold="cold" in profiles)
-        answer = f"return 200 '{'a' * BODY}';"
-        command = site.nginx("upstream", site.upstream_port, "", answer, LOAD_CORE)
-        upstream = subprocess.Popen(command)
+        prepare(site, cold="cold" in options.profiles)
+        upstream = subprocess.Popen(site.backend())
         try:
             reachable(site.upstream_port, upstream)
             for number in range(options.rounds):
                 for profile in profiles:
                     shift = number % len(peers)
                     for peer in peers[shift:] + peers[:shift]:
-                        results[profile][peer].append(measure(site, PEERS[peer], profile, options.seconds))
+                        results[profile.name][peer].append(measure(site, peer, profile, options.seconds))
+                sys.stderr.write(f"\rround {number + 1} of {options.rounds} is done".ljust(79) + "\n")
+            if options.memory:
+                resident = {peer: memory(site, peer, options.seconds) for peer in peers}
         finally:
             upstream.terminate()
             upstream.wait(10)
-    sys.stdout.write(table(results) + "\n")
+    sys.stdout.write(table_of(results, resident) + "\n")
+    if options.write:
+        write_page(results, resident, options.rounds, options.seconds)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def application(keys: Path, upstream: str) -> web.Application:
         yield
         await session[0].close()
 
-    app = web.Application()
+    app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", handle)
     app.cleanup_ctx.append(life)
     return app

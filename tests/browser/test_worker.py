@@ -226,3 +226,36 @@ async def test_the_build_on_the_sdk_does_the_same(browser: Browser) -> None:
         await page.evaluate("import('/.gateway/session.js').then(({signOut}) => signOut())")
         assert await page.evaluate("fetch('/open/out').then(r => r.json()).then(({user}) => user)") == ""
         await context.close()
+
+
+async def test_the_worker_runs_no_code_but_its_own(browser: Browser) -> None:
+    """... keeps its worker from running text as code, from importing scripts and from opening WebSockets."""
+    async with running(NO_COOKIE) as site:
+        context = await profile(browser, site)
+        page = await context.new_page()
+        await controlled(page)
+        (worker,) = context.service_workers
+        tried = await worker.evaluate(
+            """
+          async (url) => {
+            const failed = (work) => { try { work(); return ""; } catch (error) { return error.name; } };
+            const socket = () => new Promise((done) => {
+              try { const s = new WebSocket(url); s.onopen = () => done("opened"); s.onerror = () => done("refused"); }
+              catch (error) { done("refused"); }
+            });
+            const violated = new Promise((done) => {
+              self.addEventListener("securitypolicyviolation", (event) => {
+                if (event.effectiveDirective === "connect-src") done(event.effectiveDirective);
+              });
+            });
+            // In a task of its own: what the debugger calls directly is exempt.
+            const code = await new Promise((done) => {
+              setTimeout(() => done([failed(() => self.eval("1")), failed(() => new Function("1"))]));
+            });
+            return [...code, await socket(), await violated];
+          }
+        """,
+            site.url.replace("http:", "ws:") + "/open/socket",
+        )
+        assert tried == ["EvalError", "EvalError", "refused", "connect-src"]
+        await context.close()

@@ -93,3 +93,15 @@ def test_a_configuration_is_needed(tmp_path: Path) -> None:
     """... says what is wrong with the file instead of listing half of it."""
     with pytest.raises(ConfigError):
         run_routes(tmp_path / "nowhere.toml", as_json=False)
+
+
+def test_rewritten_paths_are_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """... says what the backend is asked for instead of the path."""
+    config.write_text(
+        CONFIG.replace('auth = "public"', 'auth = "public"\nstrip_prefix = "/static"\nadd_prefix = "/v2"')
+    )
+    run_routes(config, as_json=False)
+    assert "   path     /static taken off the front, /v2 put there\n" in capsys.readouterr().out
+    run_routes(config, as_json=True)
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["strip_prefix"], row["add_prefix"]) for row in rows] == [("/static", "/v2"), ("", ""), ("", "")]

@@ -192,3 +192,30 @@ def test_values_from_python_use_the_same_dialect() -> None:
     config = load(None, environment={}, overrides=tree).config
     assert config.route[0].network is not None
     assert config.route[0].network.preset is Preset.STRICT
+
+
+def test_it_knows_what_it_was_read_from(tmp_path: Path) -> None:
+    """... names the files whose change means another configuration."""
+    (tmp_path / "key").write_text("0123456789abcdef")
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        '[firebase]\nproject_id = "acme"\n[network]\nclaim_key = "${file:key}"\n'
+        '[[upstream]]\nname = "a"\nurls = ["http://127.0.0.1:1"]\n[[route]]\nmatch = { path = "/**" }\n'
+    )
+    assert load(file, environment={}).files == (file, tmp_path / "key")
+
+
+def test_numbers_come_from_the_environment(tmp_path: Path) -> None:
+    """... reads a number from a variable, and says so when it is none."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        '[firebase]\nproject_id = "acme"\n'
+        '[[upstream]]\nname = "a"\nurls = ["http://127.0.0.1:1"]\n[[route]]\nmatch = { path = "/**" }\n'
+    )
+    assert load(file, environment={"GATEWAY__LISTEN__WORKERS": "4"}).config.listen.workers == 4
+    with pytest.raises(ConfigError, match="GATEWAY__LISTEN__WORKERS"):
+        load(file, environment={"GATEWAY__LISTEN__WORKERS": "many"})
+    tls = {"GATEWAY__LISTEN__TLS__CERT_FILE": "cert.pem", "GATEWAY__LISTEN__TLS__MIN_VERSION": "1.3"}
+    found = load(file, environment=tls).config.listen.tls
+    assert found is not None
+    assert (found.cert_file, found.min_version) == ("cert.pem", "1.3")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import inspect
+from types import ModuleType
 
-from gateway.config import model
+import pytest
+
+from gateway.config import backends, functions, model
 
 
-def test_every_key_is_explained() -> None:
+@pytest.mark.parametrize("module", [model, backends, functions])
+def test_every_key_is_explained(module: ModuleType) -> None:
     """... explains every key that may be configured, where the reference page takes its text from."""
-    tree = ast.parse(inspect.getsource(model))
+    tree = ast.parse(inspect.getsource(module))
     unexplained = []
     for table in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         for field, after in zip(table.body, [*table.body[1:], None], strict=True):
@@ -22,7 +26,7 @@ def test_every_key_is_explained() -> None:
             if (
                 isinstance(field, ast.AnnAssign)
                 and not explained
-                and not hasattr(getattr(model, str(is_table), None), "__struct_fields__")
+                and not hasattr(getattr(module, str(is_table), None), "__struct_fields__")
             ):
                 unexplained.append(f"{table.name}.{ast.unparse(field.target)}")
     assert unexplained == []

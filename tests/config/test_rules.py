@@ -102,6 +102,9 @@ def test_unsigned_tokens_are_a_switch() -> None:
 SESSION_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"session.cookie_lifetime": "4m"}, "$.session.cookie_lifetime"),
     ({"session.cookie_lifetime": "15d"}, "$.session.cookie_lifetime"),
+    ({"session.recheck_streams": "0.9s"}, "$.session.recheck_streams"),
+    ({"session.recheck_streams": "61m"}, "$.session.recheck_streams"),
+    ({"session.stream_grace": "301s"}, "$.session.stream_grace"),
     ({"session.cookie": "session_cookie", "firebase.credentials": "none"}, "$.session.cookie"),
     ({"session.cookie": "session_cookie", "firebase.tenants": ["a"]}, "$.session.cookie"),
     ({"session.sdk_cookies": True, "worker.apps": [{"name": "a;b"}]}, "$.worker.apps[0].name"),
@@ -166,3 +169,30 @@ def test_what_an_outage_means_is_said_once_and_routes_may_differ() -> None:
 
     assert outcomes() == ["deny", "deny", "allow-until-exp"]
     assert outcomes(on_error="allow-until-exp") == ["allow-until-exp", "deny", "allow-until-exp"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"listen.redirect": "127.0.0.1:80"}, "$.listen.redirect"),
+        (
+            {
+                "listen.proxy_protocol": True,
+                "listen.trusted_proxies": ["10.0.0.0/8"],
+                "listen.tls": {"cert_file": "cert.pem"},
+            },
+            "$.listen.proxy_protocol",
+        ),
+        ({"listen.workers": 0}, "$.listen.workers"),
+        ({"listen.workers": 257}, "$.listen.workers"),
+        ({"reload.every": "10ms"}, "$.reload.every"),
+        ({"listen.tls": {"key_file": "key.pem"}}, "$.listen.tls.cert_file"),
+        ({"listen.tls": {"cert_file": "cert.pem", "min_version": "1.1"}}, "$.listen.tls.min_version"),
+    ],
+)
+def test_a_listener_that_could_not_work_is_told_at_start(settings: dict[str, Any], where: str) -> None:
+    """... refuses a redirect to nowhere, too few and too many processes, restless looking, and old TLS."""
+    tree: dict[str, Any] = {"firebase.project_id": "acme", "upstream": [{"name": "a", "urls": ["http://127.0.0.1:1"]}]}
+    with pytest.raises(ConfigError) as refused:
+        load(None, environment={}, overrides=tree | {"route": [{"match": {"path": "/**"}}]} | settings)
+    assert refused.value.where == where

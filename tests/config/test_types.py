@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config.types import HostPort, Network, OptionalHostPort, Seconds, Secret, Url, encode, is_loopback_host
+from gateway.config.types import (
+    HostPort,
+    Network,
+    OptionalHostPort,
+    Seconds,
+    Secret,
+    Size,
+    Url,
+    encode,
+    is_loopback_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +30,32 @@ def test_odd_durations_are_refused(text: object) -> None:
     """... refuses a duration whose unit would have to be guessed."""
     with pytest.raises(ValueError, match="a duration is"):
         Seconds.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "shown"),
+    [
+        ("0B", 0, "0B"),
+        ("240B", 240, "240B"),
+        ("64KB", 64_000, "64KB"),
+        ("64KiB", 65_536, "64KiB"),
+        ("10MB", 10_000_000, "10MB"),
+        ("1GiB", 1_073_741_824, "1GiB"),
+        ("1000KB", 1_000_000, "1MB"),
+        ("1025B", 1_025, "1025B"),
+    ],
+)
+def test_sizes(text: str, size: int, shown: str) -> None:
+    """... reads a number of bytes with a unit, thousands apart from 1024s, and shows it in the largest that fits."""
+    assert Size.parse(text) == size
+    assert encode(Size.parse(text)) == shown
+
+
+@pytest.mark.parametrize("text", ["", "30", 30, "B", "-1B", "1 B", "1.5MB", "1kb", "1TB", "1KIB", None, "٣B"])
+def test_odd_sizes_are_refused(text: object) -> None:
+    """... refuses a size whose unit would have to be guessed."""
+    with pytest.raises(ValueError, match="a size is"):
+        Size.parse(text)
 
 
 @pytest.mark.parametrize(

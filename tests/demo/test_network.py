@@ -94,3 +94,14 @@ def test_home_and_away_are_two_networks_that_belong_to_nobody() -> None:
     assert AWAY not in home
     assert home == ipaddress.ip_network("203.0.113.0/24")
     assert AWAY in ipaddress.ip_network("198.51.100.0/24")
+
+
+def test_journeys_are_counted() -> None:
+    """counts every journey, so that nobody goes by where the visitor was before."""
+    network = DemoNetwork()
+    seen = [network.generation]
+    network.travel_to(AWAY)
+    seen.append(network.generation)
+    network.go_home()
+    seen.append(network.generation)
+    assert seen == sorted(set(seen))

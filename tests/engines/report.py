@@ -62,8 +62,9 @@ signed in. So it is in all three engines.
 
 ## What it costs
 
-On one machine that had other work too, with provider and backend in the gateway's process; three rounds of {fetches}
-fetches each, with and without worker in turns.
+On one machine with two cores, with provider and backend in the gateway's process. {rounds} rounds in one browser, each
+of {fetches} fetches with the worker, without one, and with a worker that does nothing but relay; what a worker adds is
+the median of the differences within the rounds.
 
 {costs}
 """
@@ -95,7 +96,8 @@ def page(
     facts = FACTS.format(
         lost="\n".join(lost),
         races="\n".join(f"- {_NAMES[engine]}: {found}." for engine, found in races.items()),
-        fetches=len(costs[0].plain) // 3,
+        rounds=len(costs[0].plain),
+        fetches=len(costs[0].plain[0]),
         costs="\n".join(f"- {_NAMES[cost.engine]}: {cost}." for cost in costs),
     )
     return "\n".join([*parts, facts])

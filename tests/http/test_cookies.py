@@ -6,16 +6,19 @@ import pytest
 
 from gateway import reasons
 from gateway.core.credential import Carrier, CookieName
+from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny
 from gateway.http.cookies import (
     SessionCookieSettings,
     clear_cookie,
     clear_cookie_headers,
     is_spent,
+    kept_private,
     needs_secure,
     sdk_id_cookie,
     sdk_refresh_cookie,
     set_sdk_cookie,
     set_session_cookie,
+    spent_cookie,
 )
 
 
@@ -95,6 +98,35 @@ def test_only_what_can_never_be_good_again_is_removed() -> None:
     kept = {reasons.SIGN_IN_REQUIRED, reasons.CROSS_SITE, reasons.KEYS_UNAVAILABLE, reasons.RECENT_SIGN_IN_REQUIRED}
     assert all(is_spent(reason) for reason in spent | {reasons.CREDENTIAL_CONFLICT})
     assert not any(is_spent(reason) for reason in kept)
+
+
+NOBODY = Conditions(0.0, -1, None, "open", 0)
+
+
+@pytest.mark.parametrize(
+    ("decision", "removed"),
+    [
+        (Challenge(reasons.SESSION_SIGNED_OUT, "app", cookie="__session"), True),
+        (Challenge(reasons.SIGN_IN_REQUIRED, "app", cookie="__session"), True),
+        (Challenge(reasons.SIGN_IN_REQUIRED, "app"), False),
+        (Deny(reasons.CROSS_SITE, "app", cookie="__session"), False),
+        (Deny(reasons.CREDENTIAL_CONFLICT, "app", cookie="__session"), True),
+        (Allow(reasons.ANONYMOUS, "open", None, NOBODY, cookie="__session"), True),
+        (Allow(reasons.CREDENTIAL_IGNORED, "open", None, NOBODY, reasons.SESSION_REVOKED, "__session"), True),
+        (Allow(reasons.CREDENTIAL_IGNORED, "open", None, NOBODY, reasons.CROSS_SITE, "__session"), False),
+        (Allow(reasons.ANONYMOUS, "open", None, NOBODY), False),
+        (None, False),
+    ],
+)
+def test_a_dead_cookie_is_removed_whatever_the_answer(decision: Decision | None, removed: bool) -> None:
+    """... removes a cookie that was found to be dead, and keeps one that another request may bring well."""
+    assert spent_cookie(decision) == ((clear_cookie("__session"),) if removed else ())
+
+
+def test_cookies_of_one_person_are_kept_out_of_shared_caches() -> None:
+    """... marks an answer that sets cookies as one for a single person, and only such an answer."""
+    assert kept_private(()) == ()
+    assert kept_private((clear_cookie("__session"),))[1:] == (("Cache-Control", "private"),)
 
 
 def test_secure_is_left_out_on_this_machine_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from urllib.parse import parse_qsl, quote
 import pytest
 
 from gateway.core.claims import Claims
+from gateway.core.context import Headers, RequestContext
+from gateway.core.target import parse_target
 from gateway.errors import TokenExpired
 from gateway.http.cookies_proxy import MAX_ANSWER, MAX_BODY, SdkServices, Service, resolve
 from tests.support import forge
@@ -126,14 +129,14 @@ async def setting(
         backend(answers(b"page")) as application,
         gateway(application.url, sdk_services=services(service.url), clock=FakeClock(), tokens=known) as front,
     ):
-        verify = front.verifier.verify
+        peek = front.verifier.peek
 
-        async def verify_or_expire(token: str) -> Claims:
+        def peek_or_expire(token: str) -> Claims | None:
             if token == EXPIRED:
                 raise TokenExpired("too old")
-            return await verify(token)
+            return peek(token)
 
-        front.verifier.verify = verify_or_expire  # type: ignore[method-assign]
+        front.verifier.peek = peek_or_expire  # type: ignore[method-assign]
         yield Setting(front, application, service)
 
 
@@ -374,3 +377,28 @@ async def test_a_websocket_gets_its_renewed_cookies_too() -> None:
         assert status_of(answer) == 101
         assert cookies_of(answer).keys() == {ID, REFRESH}
         assert ("X-Forwarded-User", "uid-of-ada") in world.application.fields()
+
+
+@pytest.mark.parametrize(
+    ("cookie", "acts"),
+    [
+        (f"{ID}={EXPIRED}; {REFRESH}=s", True),
+        (f"{ID}=", True),
+        (f"{ID}={FRESH}; {REFRESH}=s", False),
+        (f"{ID}={EXPIRED}", False),
+        (f"{ID}={EXPIRED}; {ID}={EXPIRED}; {REFRESH}=s", False),
+        ("a=b", False),
+    ],
+)
+async def test_it_is_known_beforehand_whether_cookies_are_looked_after(cookie: str, acts: bool) -> None:
+    """tells until when it leaves a request's cookies alone, and does leave them alone until then."""
+    async with setting(RENEWED) as world:
+        headers = Headers(((b"Cookie", cookie.encode()),))
+        context = RequestContext("GET", "https", "app.example", parse_target("/x"), "192.0.2.1", headers)
+        sdk = world.front.proxy._endpoints._sdk_cookies
+        assert sdk is not None
+        until = sdk.rests_until(context, "https")
+        after, fields = await sdk.freshen(context, "https")
+        assert (until == -math.inf, (after, fields) != (context, ())) == (acts, acts)
+        if cookie.startswith(f"{ID}={FRESH}"):
+            assert until < math.inf

@@ -132,6 +132,7 @@ def test_there_is_exactly_one_host() -> None:
         (("Content-Length: 0x1",), (1, 1)),
         (("Content-Length: ١",), (1, 1)),
         (("Content-Length: ",), (1, 1)),
+        (("Content-Length: " + "0" * 5_000 + "1",), (1, 1)),
     ],
 )
 def test_there_is_one_length_told_in_one_way(lines: tuple[str, ...], version: tuple[int, int]) -> None:
@@ -256,3 +257,14 @@ async def test_a_body_that_breaks_off_is_malformed(monkeypatch: pytest.MonkeyPat
         with pytest.raises(RequestError) as error:
             await read_body(broken, 4)
         assert error.value.reason.id == "request_malformed"
+
+
+def test_a_body_may_be_as_large_as_it_may_be() -> None:
+    """refuses a body that announces more than the limit before it has come, and none where there is no limit."""
+    fields = CIMultiDict([("Host", "app.example"), ("Content-Length", "11")])
+    request = make_mocked_request("POST", "/", headers=fields, version=HttpVersion(1, 1))
+    for limit in (0, 11, 12):
+        assert read_request(request, limit).method == "POST"
+    with pytest.raises(RequestError) as caught:
+        read_request(request, 10)
+    assert caught.value.reason.id == "body_too_large"

@@ -52,7 +52,7 @@ async def test_the_worker_is_served_with_its_settings(path: str) -> None:
     assert headers["content-type"].startswith("text/javascript")
     assert headers["service-worker-allowed"] == "/"
     assert headers["cache-control"] == "no-cache"
-    assert headers["content-security-policy"] == "default-src *; script-src 'self'; object-src 'none'"
+    assert headers["content-security-policy"] == "default-src 'none'; connect-src http: https:; worker-src 'self'"
     etag = headers["etag"]
     assert status_of(await ask(f"GET {path} HTTP/1.1", f"If-None-Match: {etag}")) == 304
 

@@ -47,7 +47,7 @@ async def test_create_stores_everything(api: Api) -> None:
         ({"phoneNumber": "+15550100"}, "PHONE_NUMBER_EXISTS"),
         ({"phoneNumber": "x"}, "INVALID_PHONE_NUMBER : Invalid format."),
         ({"email": "b@example.com", "password": "x"}, "WEAK_PASSWORD : Password should be at least 6 characters"),
-        ({"mfaInfo": [{"phoneInfo": "+15550100"}]}, "NOT_IMPLEMENTED : second factors"),
+        ({"mfaInfo": [{"totpInfo": {}}]}, "NOT_IMPLEMENTED : second factors other than phones"),
     ],
 )
 async def test_create_refuses_as_documented(api: Api, body: dict[str, Any], message: str) -> None:

@@ -7,15 +7,22 @@ import pytest
 
 from gateway.idp import claims
 from gateway.idp.errors import WireError
-from gateway.idp.records import Account, Link
+from gateway.idp.records import Account, Link, SessionRecord
 
 ACCOUNT = Account(uid="u", created_at_ms=0, valid_since=0)
 
 
 def payload(account: Account, provider: str = "custom", **session: Any) -> dict[str, Any]:
-    return claims.id_token_payload(
-        account, project_id="demo-p", sign_in_provider=provider, session_claims=session, auth_time=5, now=10
+    started = SessionRecord(
+        token_hash="h",
+        uid=account.uid,
+        sign_in_provider=provider,
+        auth_time=5,
+        session_claims=session,
+        created_at=5,
+        last_used_at=5,
     )
+    return claims.id_token_payload(account, started, project_id="demo-p", now=10)
 
 
 @pytest.mark.parametrize(

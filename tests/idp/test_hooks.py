@@ -12,8 +12,10 @@ import pytest
 
 from gateway.blocking.builtin import record_sign_in_ip
 from gateway.core.client_ip import AddressResolver, parse_address
-from gateway.idp import hooks
+from gateway.idp import events
+from gateway.idp.answers import Words
 from gateway.idp.errors import WireError
+from gateway.idp.functions import FunctionSettings
 from tests.support.idp import EMAIL, PASSWORD, Api, claims, running
 
 ADDRESS = "203.0.113.9"
@@ -254,7 +256,7 @@ async def test_reserved_names_are_refused(name: str, kind: str) -> None:
     """the provider refuses all sixteen reserved names."""
     overlay_error = None
     try:
-        hooks._overlay(change(**{kind: {"ok": 1, name: "x"}}), session=True)
+        Words().overlay(change(**{kind: {"ok": 1, name: "x"}}), session=True)
     except WireError as error:
         overlay_error = error.message
     assert overlay_error == f"FORBIDDEN_CLAIM : {name}"
@@ -282,15 +284,14 @@ async def test_account_disabled_at_creation_is_stored_and_refused() -> None:
         assert (await api.admin("/accounts:lookup", email=[EMAIL])).ok["users"][0]["disabled"] is True
 
 
-async def test_slow_function_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_function_blocks() -> None:
     """the provider gives a function its deadline and no more."""
-    monkeypatch.setattr(hooks, "DEADLINE", 0.01)
 
     async def slow(event: Mapping[str, Any]) -> Mapping[str, Any]:
         await asyncio.Event().wait()
         return {}
 
-    async with running(hooks={"before_sign_in": slow}) as api:
+    async with running(hooks={"before_sign_in": slow}, functions=FunctionSettings(deadline=0.01)) as api:
         reply = await api.call("signUp", email=EMAIL, password=PASSWORD)
         assert reply.error == "BLOCKING_FUNCTION_ERROR_RESPONSE : Cloud function deadline exceeded."
 
@@ -332,7 +333,7 @@ async def test_events_of_linked_accounts_list_their_identities(api: Api) -> None
     await api.admin("/accounts:update", localId="b", linkProviderUserInfo=link)
     realm = api.provider._opened()
     account = await realm.db.run(realm.accounts.get, "b")
-    assert hooks.user_record(account)["provider_data"] == [
+    assert events.user_record(account)["provider_data"] == [
         {"provider_id": "phone", "uid": "+15550100", "phone_number": "+15550100"},
         {"provider_id": "google.com", "uid": "g-1", "email": "b@gmail.test"},
     ]

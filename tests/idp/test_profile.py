@@ -177,7 +177,7 @@ async def test_administrator_updates(api: Api) -> None:
         ({"phoneNumber": "5550100"}, "INVALID_PHONE_NUMBER : Invalid format."),
         ({"phoneNumber": "+15550199"}, "PHONE_NUMBER_EXISTS"),
         ({"linkProviderUserInfo": {"providerId": "google.com", "rawId": "g-1"}}, "FEDERATED_USER_ID_ALREADY_LINKED"),
-        ({"mfa": {"enrollments": [{"phoneInfo": "+15550100"}]}}, "NOT_IMPLEMENTED : second factors"),
+        ({"mfa": {"enrollments": [{"totpInfo": {}}]}}, "NOT_IMPLEMENTED : second factors other than phones"),
     ],
 )
 async def test_administrator_update_refuses(api: Api, body: dict[str, Any], message: str) -> None:

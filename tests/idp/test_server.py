@@ -141,9 +141,8 @@ async def test_tenants_do_not_exist(api: Api) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/accounts:signInWithIdp?key=k",
-        "/v1/accounts:sendVerificationCode?key=k",
-        "/v2/accounts/mfaSignIn:start?key=k",
+        "/v1/accounts:signInWithGameCenter?key=k",
+        "/v2/accounts/passkeySignIn:start?key=k",
         "/v2/accounts:revokeToken?key=k",
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.idp.records import Account, CodeKind, CodeRecord, KeyPurpose, KeyRecord, Link, SessionRecord
-from gateway.idp.store import APPLICATION_ID, SCHEMA_VERSION, Store, StoreThread
+from gateway.idp.schema import APPLICATION_ID, SCHEMA_VERSION
+from gateway.idp.store import Store, StoreThread
 
 PROJECT = "demo-store"
 FULL = Account(

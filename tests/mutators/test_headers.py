@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+from email.header import decode_header
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -407,3 +409,41 @@ def test_a_public_answer_is_left_alone() -> None:
     assert (b"Cache-Control", b"public, max-age=60") in response(
         (b"Cache-Control", b"public, max-age=60"), auth=Auth.PUBLIC
     )
+
+
+# ---- further claims ----
+
+
+def fields_of(route: Route, **payload: Any) -> dict[bytes, bytes]:
+    return dict(identity_fields(session(**payload), route))
+
+
+def test_named_claims_become_fields() -> None:
+    """... tells the claims that a route names, each in the form that its kind asks for."""
+    names = (("X-Forwarded-Role", "role"), ("X-Forwarded-Teams", "teams"), ("X-Gateway-Limits", "limits"))
+    route = Route("all", "/**", "app", identity=(), claim_fields=names)
+    told = fields_of(route, role="müller", teams=["a", "b,c"], limits={"n": 3, "é": True})
+    assert told == {
+        b"X-Forwarded-Role": b"UTF-8''m%C3%BCller",
+        b"X-Forwarded-Teams": b"a,UTF-8''b%2Cc",
+        b"X-Gateway-Limits": b'{"n":3,"\\u00e9":true}',
+    }
+    assert fields_of(route, role="a\r\nX-Forwarded-User: root", teams=[], limits=None) == {}
+    assert fields_of(route, role=False) == {b"X-Forwarded-Role": b"false"}
+
+
+@pytest.mark.parametrize("text", ["müller", "=?UTF-8?B?eA==?=", "=?", "日本", " x", "a"])
+def test_encoded_words_are_read_by_the_standard_library(text: str) -> None:
+    """... writes text that is no visible ASCII as encoded words (RFC 2047) where a route says so, and nothing else."""
+    value = encode_value(text, base64=True)
+    assert value is not None
+    ((octets, charset),) = decode_header(value.decode("ascii"))
+    assert (octets if isinstance(octets, str) else octets.decode(charset or "ascii")) == text
+    assert (value == text.encode()) is (text == "a")
+
+
+def test_control_characters_pass_in_no_encoding() -> None:
+    """... leaves out what holds a control character, however it could be encoded."""
+    for text in ("a\nb", "a\x00", "\x85", "\u2028"):
+        assert encode_value(text, base64=True) is None
+    assert encode_value("\ud800", base64=True) is None

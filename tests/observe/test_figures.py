@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import platform
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 import pytest
@@ -17,13 +20,20 @@ from gateway.adapters.revocation_cache import RevocationCache
 from gateway.observe.decisions import DecisionLog, NoLog, text_line
 from gateway.observe.figures import (
     all_figures,
+    connection_figures,
     data_figures,
     deny_list_figures,
     key_figures,
+    live_figures,
     log_figures,
     revocation_figures,
+    upstream_figures,
 )
+from gateway.observe.life import reload_figures, tls_figures, worker_figures
 from gateway.observe.metrics import VERIFY_HELP, VERIFY_NAME, Figure, Metrics, Readings
+from gateway.proxy.admission import Admission
+from gateway.proxy.limits import Limits
+from gateway.wiring.reloads import Reloads
 from tests.support.accounts import CountingDirectory, person
 from tests.support.clock import FakeClock
 from tests.support.issuer import KeyServer
@@ -33,6 +43,11 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 
 def read(figures: tuple[Figure, ...]) -> dict[str, Readings]:
     return {figure.name: figure.read() for figure in figures}
+
+
+def door() -> Admission:
+    limits = Limits(connections=7)
+    return Admission(limits, exempt=lambda _: False, on_dropped=lambda *_: "", answer=lambda *_: b"")
 
 
 @pytest.fixture
@@ -108,11 +123,60 @@ async def test_the_reference_page_names_every_metric(cache: RevocationCache) -> 
     metrics = Metrics()
     clock = FakeClock()
     metrics.watch(*all_figures(__version__, NoLog(), MemoryDenyList(clock), {}, cache), *data_figures(dict))
+    metrics.watch(*connection_figures(door()), *live_figures(Lasting()))
+    metrics.watch(*upstream_figures(list))
+    metrics.watch(*reload_figures(Reloads(0, 0.0)), *tls_figures(float), *worker_figures([]))
     assert read(tuple(metrics.figures))["gateway_build_info"] == {(__version__, platform.python_version()): 1.0}
     rows = {f"| `{f.name}` | {f.kind} |{_names(f.labels)} | {f.help} |" for f in metrics.figures}
     rows.add(f"| `{VERIFY_NAME}` | histogram | | {VERIFY_HELP} |")
     documented = set(re.findall(r"^\| `gateway_[a-z_]+` \|.*\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     assert documented == rows
+
+
+def test_connections_tell_how_near_they_are_to_their_bound() -> None:
+    """exports how many connections there are and may be, and how often none could be taken for want of a file."""
+    admission = door()
+    admission.enter("192.0.2.1")
+    assert read(connection_figures(admission)) == {
+        "gateway_connections": {(): 1},
+        "gateway_connections_limit": {(): 7},
+        "gateway_accept_failures_total": {(): 0},
+    }
+
+
+class Lasting:
+    """Connections that last, as they are told of."""
+
+    ended: Final = Counter({("websocket", "token_expired"): 2})
+
+    def active(self) -> Counter[str]:
+        return Counter({"websocket": 3, "event-stream": 1})
+
+
+def test_what_lasts_is_told() -> None:
+    """exports how many connections last, and why it ended those that it did."""
+    assert read(live_figures(Lasting())) == {
+        "gateway_streams_active": {("websocket",): 3, ("event-stream",): 1},
+        "gateway_streams_ended_total": {("websocket", "token_expired"): 2},
+    }
+
+
+def test_addresses_of_backends_tell_how_they_stand() -> None:
+    """exports for each address of each backend whether it gets requests, and what it has to do."""
+
+    @dataclass
+    class One:
+        upstream: str
+        address: str
+        healthy: bool
+        idle: int = 1
+        busy: int = 2
+        faults: int = 3
+
+    found = read(upstream_figures(lambda: [One("app", "a:80", healthy=True), One("app", "b:80", healthy=False)]))
+    assert found["gateway_upstream_healthy"] == {("app", "a:80"): True, ("app", "b:80"): False}
+    for name, value in (("idle_connections", 1), ("busy_connections", 2), ("faults_total", 3)):
+        assert found[f"gateway_upstream_{name}"] == {("app", "a:80"): value, ("app", "b:80"): value}
 
 
 def test_the_age_of_network_data_is_told() -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.errors import ConfigError
-from gateway.observe.health import Degraded, account_service_check, admin_application, listen
+from gateway.observe.health import Degraded, Readiness, account_service_check, admin_application, listen
 
 
 async def test_alive_is_not_ready() -> None:
@@ -108,3 +108,36 @@ async def test_without_the_library_metrics_say_what_to_install() -> None:
         response = await client.get("/metrics")
         assert response.status == 404
         assert "pip install 'session-gateway[observe]'" in await response.text()
+
+
+async def test_another_process_may_answer() -> None:
+    """... asks whoever knows how things stand, and waits for what they say."""
+
+    async def ready() -> Readiness:
+        return Readiness({"workers": "2 of 2 do not serve"}, {"upstream app": "1 of 2 addresses left alone"})
+
+    async def page(accept: str) -> tuple[bytes, str]:
+        return accept.encode(), "text/plain"
+
+    async with TestClient(TestServer(admin_application(ready, page))) as client:
+        response = await client.get("/readyz")
+        assert response.status == 503
+        assert await response.json() == {
+            "status": "unavailable",
+            "failing": {"workers": "2 of 2 do not serve"},
+            "degraded": {"upstream app": "1 of 2 addresses left alone"},
+        }
+        metrics = await client.get("/metrics", headers={"Accept": "a/b"})
+        assert await metrics.text() == "a/b"
+
+
+async def test_a_socket_may_be_handed_over() -> None:
+    """... serves on a socket that somebody else opened."""
+    with socket.create_server(("127.0.0.1", 0)) as handed:
+        port = handed.getsockname()[1]
+        runner = await listen(admin_application({}), "127.0.0.1", 1, handed)
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/ping") as response:
+                assert response.status == 200
+        finally:
+            await runner.cleanup()

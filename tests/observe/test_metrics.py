@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import ipaddress
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny
 from gateway.core.ports import DecisionEvent
 from gateway.core.session import NetworkAction, NetworkLevel, Session
 from gateway.errors import TokenExpired
+from gateway.observe.decisions import DecisionLog, NoLog
 from gateway.observe.metrics import CountingSink, Durations, Figure, Metrics, TimedVerifier, metrics_page
 from tests.support.wire import Recorder, claims_of
 
@@ -92,6 +94,9 @@ class Verifies:
         self.answer = answer
 
     async def verify(self, token: str) -> Claims:
+        return self.now(token)
+
+    def now(self, token: str) -> Claims:
         assert token == "a.b.c"
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -110,6 +115,33 @@ async def test_verification_is_timed_however_it_ends() -> None:
     assert found["gateway_token_verify_seconds_count", ()] == 3
     assert 0 < found["gateway_token_verify_seconds_sum", ()] < 1
     assert found["gateway_token_verify_seconds_bucket", ("+Inf",)] == 3
+
+
+class Peeks(Verifies):
+    """A verifier that can also tell at once, unless it is told to wait."""
+
+    waits = False
+
+    def peek(self, token: str) -> Claims | None:
+        if self.waits:
+            return None
+        return self.now(token)
+
+
+async def test_durations_of_what_takes_no_waiting() -> None:
+    """measures what is told at once like everything else, and counts no token twice that has to be waited for."""
+    metrics, claims = Metrics(), claims_of()
+    inner = Peeks(claims)
+    verifier = TimedVerifier(inner, metrics.verify, every=2)
+    assert [verifier.peek("a.b.c") for _ in range(3)] == [claims] * 3
+    inner.waits = True
+    verifier = TimedVerifier(inner, metrics.verify, every=1)
+    assert verifier.peek("a.b.c") is None
+    assert await verifier.verify("a.b.c") == claims
+    with pytest.raises(TokenExpired):
+        TimedVerifier(Peeks(TokenExpired("old")), metrics.verify).peek("a.b.c")
+    assert TimedVerifier(Verifies(claims), metrics.verify).peek("a.b.c") is None
+    assert samples(metrics)["gateway_token_verify_seconds_count", ()] == 4
 
 
 def test_buckets_hold_what_is_at_most_their_bound() -> None:
@@ -172,3 +204,23 @@ def test_without_the_library_there_is_no_page(monkeypatch: pytest.MonkeyPatch) -
     metrics = Metrics()
     metrics.answered("app", 200)
     assert metrics_page(metrics) is None
+
+
+def test_a_figure_takes_the_place_of_its_namesake() -> None:
+    """... shows a metric once, as the newest configuration reads it."""
+    metrics = Metrics()
+    before = len(metrics.figures)
+    metrics.watch(Figure("x", "gauge", "X.", lambda: {(): 1.0}))
+    metrics.watch(Figure("x", "gauge", "X.", lambda: {(): 2.0}))
+    assert len(metrics.figures) == before + 1
+    assert metrics.figures[-1].read() == {(): 2.0}
+
+
+def test_a_sink_may_be_exchanged() -> None:
+    """... counts on while the log behind it is another, and tells what that one lost."""
+    metrics, first, second = Metrics(), DecisionLog(str, io.StringIO()), NoLog()
+    sink = CountingSink(metrics, first)
+    first.dropped = 3
+    assert sink.dropped == 3
+    sink.inner = second
+    assert sink.dropped == 0

@@ -82,9 +82,19 @@ def test_some_answers_have_no_body(method: str, status: int, bodyless: bool) -> 
 def test_a_head_has_an_end_and_a_limit() -> None:
     """finds the end of a head and gives up on one without."""
     assert head_end(b"a\r\n\r\nrest") == 5
-    assert head_end(b"a\r\n\r") == -1
+    assert head_end(b"") == head_end(b"HTT") == head_end(b"HTTP/1.1 200 OK\r\n\r") == -1
     with pytest.raises(UpstreamProtocolError):
         head_end(b"a" * MAX_HEAD_SIZE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"h", b"hello", b"HTTP/2", b"PRI * HTTP/2.0\r\n", b"\r\nHTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\nX: y\n\n"],
+)
+def test_what_cannot_become_a_head_is_not_waited_for(data: bytes) -> None:
+    """refuses HTTP/0.9, HTTP/2 and lines that end in LF alone at their first bytes, not at a deadline."""
+    with pytest.raises(UpstreamProtocolError, match="no answer"):
+        head_end(data)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.integers(1, 20))

@@ -220,6 +220,22 @@ async def test_interim_answers_are_relayed() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_interim_answers_go_to_who_knows_them(version: str) -> None:
+    """passes 103 on to HTTP/1.1 clients only, to nobody what no client knows, and neither's connection fields."""
+    interim = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\nKeep-Alive: 1\r\n\r\nHTTP/1.1 199 Wait\r\n\r\n"
+    )
+    async with (
+        backend(says(interim + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as server,
+        gateway(server.url) as front,
+    ):
+        answer = await front.speak(request(f"GET /i HTTP/{version}"))
+    before, _, final = answer.partition(b"HTTP/1.1 200 OK\r\n")
+    assert before == (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" if version == "1.1" else b"")
+    assert final.endswith(b"ok")
+
+
 async def test_an_early_refusal_of_an_upload_reaches_the_client() -> None:
     """relays an answer that comes before the upload is through."""
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.proxy import plain
-from gateway.proxy.plain import may_become_plain, read_plain, request_target, well_formed
+from gateway.proxy.plain import may_become_plain, read_plain, request_target, value_of, well_formed
 
 HEAD = b"GET /a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n"
 
@@ -23,11 +23,44 @@ def test_a_plain_head() -> None:
         b"X-Gateway-Fetch: mode=cors\r\nX-Request-Id: i\r\nConnection: keep-alive\r\n\r\n"
     )
     assert found is not None
-    assert found.head_only
     assert (found.host, found.authorization, found.authorized_at) == (b"host: H\r", b"authorization: Bearer t\r", 1)
     assert (found.kept, found.reserved) == ([b"X-A: 1\r", b"X-B: 2\r"], [b"Remote-User: eve\r"])
     assert (found.fetch, found.request_id) == (True, b"X-Request-Id: i\r")
     assert request_target(found.line) == "/a?b"
+
+
+POST = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nOrigin: o\r\nSec-Fetch-Site: s\r\nCookie: a=b\r\n\r\n"
+
+
+def test_a_plain_upload() -> None:
+    """knows how long the body is, what of it is there, who started the request, and where the cookies stand."""
+    found = read_plain(POST + b"hel")
+    assert found is not None
+    assert (found.length, found.body, found.origin, found.site) == (5, b"hel", b"o", b"s")
+    assert (found.cookie, found.cookie_at) == (b"Cookie: a=b\r", 2)
+    assert [value_of(line) for line in found.fields] == [b"h", b"5", b"o", b"s", b"a=b"]
+    whole = read_plain(POST + b"\r\n\r\n!")
+    assert whole is not None
+    assert whole.body == b"\r\n\r\n!"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        POST + b"hello!",
+        POST.replace(b"POST", b"GET") + b"hello",
+        POST.replace(b"POST", b"HEAD"),
+        POST.replace(b"Content-Length: 5\r\n", b"") + b"hello",
+        *(POST.replace(b": 5", b": " + length) for length in (b"05", b"+5", b"5,5", b"-0", b"5 5", b"0x5", b"9" * 16)),
+        *(POST.replace(line, line + line) for line in (b"Content-Length: 5\r\n", b"Origin: o\r\n", b"Cookie: a=b\r\n")),
+        POST.replace(b"Sec-Fetch-Site: s\r\n", b"Sec-Fetch-Site: s\r\nsec-fetch-site: s\r\n"),
+        POST.replace(b"Cookie", b"Transfer-Encoding: chunked\r\nCookie"),
+        POST.replace(b"Cookie", b"Expect: 100-continue\r\nCookie"),
+    ],
+)
+def test_what_is_no_plain_upload(data: bytes) -> None:
+    """leaves bodies to the parser whose length is told in any but the one way, and whatever stands twice."""
+    assert read_plain(data) is None
 
 
 @pytest.mark.parametrize(
@@ -107,6 +140,7 @@ def test_it_never_reads_what_the_parser_reads_otherwise(data: bytes) -> None:
     lines = [b"%b: %b\r" % pair for pair in message.raw_headers]
     special = {found.host, found.authorization, found.request_id, b"Connection: keep-alive\r"}
     assert [line for line in lines if line not in special] == [*found.kept, *found.reserved]
+    assert [value_of(line) for line in found.fields] == [value for _, value in message.raw_headers]
     assert not message.should_close
 
 
@@ -117,7 +151,7 @@ def test_beginnings_of_heads() -> None:
     assert not may_become_plain(HEAD)
     for data in (
         b"GET /a HTTP/1.1\r",
-        b"POST /a HTTP/1.1\r\n",
+        b"OPTIONS /a HTTP/1.1\r\n",
         b"\x16\x03\x01\r\n",
         b"GET /a\r\n",
         HEAD[:-4] + b"x" * 40_000,

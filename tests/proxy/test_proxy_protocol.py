@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.proxy.proxy_protocol import MAX_V1, MAX_V2, SIGNATURE, Announced, read_announcement
+from tests.proxy.test_replay import rested
 from tests.support.backends import answers, backend
-from tests.support.wire import PATIENCE, gateway, read_answer, request, status_of
+from tests.support.wire import GOOD, PATIENCE, claims_of, gateway, read_answer, request, status_of
 
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 
@@ -26,7 +27,7 @@ V4 = ipaddress.ip_address("198.51.100.7").packed + ipaddress.ip_address("203.0.1
 V6 = ipaddress.ip_address("2001:db8::7").packed + ipaddress.ip_address("2001:db8::1").packed + b"\x11\x22\x00\x50"
 MAPPED = ipaddress.ip_address("::ffff:198.51.100.7").packed * 2 + b"\x11\x22\x00\x50"
 
-GOOD: list[tuple[bytes, str | None]] = [
+HEADERS: list[tuple[bytes, str | None]] = [
     (b"PROXY TCP4 198.51.100.7 203.0.113.1 56324 443\r\n", "198.51.100.7"),
     (b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n", "2001:db8::7"),
     (b"PROXY TCP6 ::ffff:198.51.100.7 ::1 0 65535\r\n", "198.51.100.7"),
@@ -73,7 +74,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("header", "peer"), GOOD)
+@pytest.mark.parametrize(("header", "peer"), HEADERS)
 def test_headers_of_both_versions(header: bytes, peer: str | None) -> None:
     """reads both versions, however the bytes arrive, and leaves what follows alone."""
     assert read_announcement(header + b"GET / HTTP/1.1\r\n") == Announced(peer, len(header))
@@ -165,3 +166,25 @@ async def test_waiting_for_an_announcement_is_bounded() -> None:
         writer.write(b"PROXY ")
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_announced_peers_take_the_fast_path_each_for_itself() -> None:
+    """replays behind a PROXY header, by the announced address: a session that moves is judged anew."""
+    tokens = {GOOD: claims_of(signInIpAddress="198.51.100.7")}
+    async with (
+        backend(answers()) as server,
+        gateway(server.url, trusted=[LOOPBACK], proxy_protocol=True, tokens=tokens) as front,
+        asyncio.timeout(PATIENCE),
+    ):
+        found = []
+        for client in ("198.51.100.7", "198.51.100.7", "203.0.113.9"):
+            reader, writer = await front.connect()
+            writer.write(f"PROXY TCP4 {client} 203.0.113.1 1 2\r\n".encode())
+            for _ in range(2):
+                writer.write(request())
+                found.append(status_of(await read_answer(reader)))
+                await rested(front)
+            writer.close()
+    assert found == [200, 200, 200, 200, 401, 401]
+    assert front.replayed == 3
+    assert b"X-Forwarded-For: 203.0.113.9" not in server.received

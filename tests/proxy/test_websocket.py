@@ -9,8 +9,22 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway.proxy.live import LiveSettings
+from gateway.proxy.websocket import CLOSE_WAIT
 from tests.support.backends import Conversation, answers, backend
-from tests.support.wire import GOOD, PATIENCE, Gateway, body_of, gateway, head_of, read_answer, request, status_of
+from tests.support.wire import (
+    GOOD,
+    PATIENCE,
+    Gateway,
+    body_of,
+    claims_of,
+    eventually,
+    gateway,
+    head_of,
+    read_answer,
+    request,
+    status_of,
+)
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 section 1.3 has this pair
@@ -223,3 +237,156 @@ async def test_an_upgrade_to_something_else_is_an_ordinary_request() -> None:
         assert status_of(answer) == 200
         assert b"pgrade" not in server.received
         assert b"HTTP2" not in server.received
+
+
+# ---- the gateway's own end ----
+
+
+def _frame(size: int) -> bytes:
+    return b"\x82\x7e" + size.to_bytes(2) + bytes(size)
+
+
+class _Talk:
+    """A WebSocket whose backend says ``said`` and then, when it is let, ``later``; keeps what the backend hears."""
+
+    def __init__(self, said: bytes, later: bytes = b"") -> None:
+        self.said = said
+        self.later = later
+        self.go_on = asyncio.Event()
+        self.heard = b""
+        self.over = asyncio.Event()
+
+    async def script(self, conversation: Conversation) -> None:
+        await conversation.head()
+        await conversation.send(SWITCHED + self.said)
+        telling = asyncio.create_task(self._tell(conversation))
+        try:
+            while piece := await conversation.reader.read(65_536):
+                self.heard += piece
+        finally:
+            telling.cancel()
+            self.over.set()
+
+    async def _tell(self, conversation: Conversation) -> None:
+        await self.go_on.wait()
+        await conversation.send(self.later)
+
+
+async def _revoke(front: Gateway) -> None:
+    await eventually(lambda: bool(front.proxy.live._grown))
+    front.revocation.revoke()
+    front.proxy.live.changed(claims_of().principal)
+    await eventually(lambda: front.proxy.live.ended.total() == 1)
+    await asyncio.sleep(0)  # the one turn that it takes the two ends to hear of it
+
+
+GOODBYE = b"\x88\x11\x11\x31session_revoked"
+
+
+async def test_a_close_frame_waits_for_the_end_of_a_frame() -> None:
+    """says goodbye between two frames: what is left of the backend's frame first, and nothing of the next one."""
+    talk = _Talk(_frame(1000)[:500], _frame(1000)[500:] + _frame(10))
+    async with backend(talk.script) as server, gateway(server.url) as front:
+        reader, writer = await front.connect()
+        writer.write(request("GET /ws HTTP/1.1", *HANDSHAKE))
+        async with asyncio.timeout(PATIENCE):
+            await reader.readuntil(b"\r\n\r\n")
+            said = await reader.readexactly(500)
+            await _revoke(front)
+            writer.write(b"\x81\x82\0\0\0\0no")
+            talk.go_on.set()
+            said += await reader.readexactly(504 + len(GOODBYE))
+            assert said == _frame(1000) + GOODBYE
+            writer.write(b"\x88\x80\0\0\0\0")
+            assert await reader.read() == b""
+            await talk.over.wait()
+        writer.close()
+    # Nothing that the client said after the end of its session, and a masked Close frame with 1001.
+    mask, code = talk.heard[2:6], talk.heard[6:]
+    assert talk.heard[:2] == b"\x88\x82"
+    assert bytes(byte ^ mask[index] for index, byte in enumerate(code)) == b"\x03\xe9"
+
+
+async def test_a_frame_without_end_leaves_a_broken_connection() -> None:
+    """breaks the connection when the backend does not finish its frame, rather than put anything into its middle."""
+    talk = _Talk(_frame(1000)[:500])
+    async with backend(talk.script) as server, gateway(server.url) as front:
+        reader, writer = await front.connect()
+        writer.write(request("GET /ws HTTP/1.1", *HANDSHAKE))
+        async with asyncio.timeout(PATIENCE):
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(500) == _frame(1000)[:500]
+            await _revoke(front)
+            async with asyncio.timeout(1.0):
+                assert await reader.read() == b""
+                await talk.over.wait()
+        writer.close()
+    assert talk.heard == b""
+
+
+async def test_in_the_middle_of_its_own_frame_a_client_is_told_all_the_same() -> None:
+    """tells a client in the middle of a message that its session is over, and breaks the backend's connection."""
+    talk = _Talk(b"")
+    async with backend(talk.script) as server, gateway(server.url) as front:
+        reader, writer = await front.connect()
+        writer.write(request("GET /ws HTTP/1.1", *HANDSHAKE) + b"\x82\xfe\x03\xe8\0\0\0\0half")
+        async with asyncio.timeout(PATIENCE):
+            await reader.readuntil(b"\r\n\r\n")
+            await eventually(lambda: talk.heard.endswith(b"half"))
+            await _revoke(front)
+            assert await reader.readexactly(len(GOODBYE)) == GOODBYE
+            await talk.over.wait()
+            writer.write(bytes(996) + b"\x88\x80\0\0\0\0")
+            assert await reader.read() == b""
+        writer.close()
+    assert talk.heard.endswith(b"half")
+
+
+async def test_a_client_that_does_not_answer_is_not_waited_for() -> None:
+    """closes the connection half a second after its Close frame, answered or not."""
+    talk = _Talk(b"")
+    async with backend(talk.script) as server, gateway(server.url) as front:
+        reader, writer = await front.connect()
+        writer.write(request("GET /ws HTTP/1.1", *HANDSHAKE))
+        async with asyncio.timeout(PATIENCE):
+            await reader.readuntil(b"\r\n\r\n")
+            await _revoke(front)
+            assert await reader.readexactly(len(GOODBYE)) == GOODBYE
+            async with asyncio.timeout(CLOSE_WAIT + 0.5):
+                assert await reader.read() == b""
+        writer.close()
+
+
+async def test_nothing_is_said_behind_a_close_frame() -> None:
+    """says no second goodbye where the backend has said one."""
+    talk = _Talk(b"\x88\x02\x03\xe8")
+    async with backend(talk.script) as server, gateway(server.url) as front:
+        reader, writer = await front.connect()
+        writer.write(request("GET /ws HTTP/1.1", *HANDSHAKE))
+        async with asyncio.timeout(PATIENCE):
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(4) == b"\x88\x02\x03\xe8"
+            await _revoke(front)
+            assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("who", ["client", "backend"])
+async def test_a_message_above_the_limit_ends_it(who: str) -> None:
+    """closes with 1009 when a message is larger than the limit, in either direction, and passes nothing of it on."""
+    talk = _Talk(b"\x82\x03abc", _frame(2000) if who == "backend" else b"")
+    settings = LiveSettings(max_message=1000)
+    async with backend(talk.script) as server, gateway(server.url, live=settings) as front:
+        reader, writer = await front.connect()
+        writer.write(request("GET /ws HTTP/1.1", *HANDSHAKE))
+        async with asyncio.timeout(PATIENCE):
+            await reader.readuntil(b"\r\n\r\n\x82\x03abc")
+            writer.write(b"\x82\x83\0\0\0\0abc")
+            talk.go_on.set()
+            if who == "client":
+                writer.write(b"\x82\xfe\x07\xd0\0\0\0\0" + bytes(2000))
+            assert await reader.readexactly(21) == b"\x88\x13\x03\xf1message_too_large"
+            writer.close()
+            await talk.over.wait()
+            await eventually(lambda: front.proxy.live.ended["websocket", "message_too_large"] == 1)
+    assert talk.heard.startswith(b"\x82\x83\0\0\0\0abc\x88\x82")

@@ -21,7 +21,7 @@ from gateway.adapters.memory import MemoryDenyList
 from gateway.clock import SystemClock
 from gateway.core.claims import Claims, Principal
 from gateway.core.client_ip import AddressResolver, IPNetwork
-from gateway.core.ports import DecisionEvent, Standing
+from gateway.core.ports import AddressSource, DecisionEvent, Standing
 from gateway.errors import BadSignature, KeysUnavailable, RevocationUnavailable, TokenExpired
 from gateway.guard import SessionGuard
 from gateway.http.cookies import SessionCookieSettings, sdk_id_cookie
@@ -33,6 +33,8 @@ from gateway.http.session_cookie import SessionCookieEndpoint
 from gateway.http.sessions import SignOut
 from gateway.http.trail import TrailReaders
 from gateway.policy.routes import Auth, Route, RouteTable, Unauthenticated
+from gateway.proxy.limits import Limits
+from gateway.proxy.live import LiveSettings
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.upstream import Timeouts, Upstream
 
@@ -97,7 +99,7 @@ def claims_of(uid: str = "alice", **payload: Any) -> Claims:
     return Claims(
         principal=Principal("demo", None, uid),
         issued_at=payload.get("issued_at", 1_000),
-        expires_at=FAR_FUTURE,
+        expires_at=payload.get("expires_at", FAR_FUTURE),
         auth_time=payload.get("auth_time", 1_000),
         email=payload.get("email", "alice@example.com"),
         email_verified=True,
@@ -117,11 +119,17 @@ class FakeVerifier:
         self.asked = 0
 
     async def verify(self, token: str) -> Claims:
+        claims = self.peek(token)
+        if claims is None:
+            raise KeysUnavailable("no keys", retry_after=7)
+        return claims
+
+    def peek(self, token: str) -> Claims | None:
+        if token == "down":
+            return None
         self.asked += 1
         if token == "expired":
             raise TokenExpired("too old")
-        if token == "down":
-            raise KeysUnavailable("no keys", retry_after=7)
         if token not in self.tokens:
             raise BadSignature("forged")
         return self.tokens[token]
@@ -193,8 +201,13 @@ class Gateway:
 
     @property
     def replayed(self) -> int:
-        """Requests that took the fast path."""
+        """Requests that took the fast path by an earlier decision."""
         return self.proxy.fast.replayed if self.proxy.fast is not None else 0
+
+    @property
+    def judged(self) -> int:
+        """Requests that took the fast path by a decision of their own."""
+        return self.proxy.fast.judged if self.proxy.fast is not None else 0
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
@@ -285,7 +298,9 @@ async def gateway(
     trusted: Sequence[IPNetwork] = (),
     tokens: Mapping[str, Claims] | None = None,
     timeouts: Timeouts | None = None,
+    upstream: Upstream | None = None,
     head_deadline: float = 10.0,
+    limits: Limits | None = None,
     assets: Any = None,
     readers: TrailReaders | None = None,
     signs_out: bool = True,
@@ -297,9 +312,15 @@ async def gateway(
     sdk_services: SdkServices | None = None,
     fast_path: bool = True,
     now: Callable[[], float] = time.time,
+    revocation: FakeRevocation | None = None,
+    addresses: AddressSource | None = None,
+    live: LiveSettings | None = None,
 ) -> AsyncIterator[Gateway]:
-    """A running proxy in front of the backend at ``urls``; ``session`` and ``sdk_services`` switch cookies on."""
-    verifier, revocation, audit = FakeVerifier(tokens), FakeRevocation(), Recorder()
+    """A running proxy in front of the backend at ``urls``; ``session`` and ``sdk_services`` switch cookies on.
+
+    ``upstream`` replaces what ``urls`` and ``timeouts`` say.
+    """
+    verifier, revocation, audit = FakeVerifier(tokens), revocation or FakeRevocation(), Recorder()
     clock = clock or SystemClock()
     deny_list = MemoryDenyList(SystemClock())
     settings = session or SessionCookieSettings("off")
@@ -310,7 +331,7 @@ async def gateway(
         routes=RouteTable(routes),
         verifier=verifier,
         revocation=revocation,
-        addresses=AddressResolver(trusted),
+        addresses=addresses or AddressResolver(trusted),
         clock=clock,
         deny_list=deny_list,
         cookies=cookies,
@@ -327,7 +348,7 @@ async def gateway(
         session_cookie=SessionCookieEndpoint(settings, replies, clock, source=cookie_source),
         sdk_cookies=SdkCookies(sdk_services, client, replies, clock) if client is not None and sdk_services else None,
     )
-    upstream = Upstream("app", urls, timeouts)
+    upstream = upstream or Upstream("app", urls, timeouts)
     proxy = ProxyServer(
         guard,
         {"app": upstream},
@@ -335,16 +356,17 @@ async def gateway(
         replies,
         audit,
         readers=readers,
-        head_deadline=head_deadline,
+        limits=limits or Limits(head=head_deadline),
         proxy_protocol=proxy_protocol,
         fast_path=fast_path,
         now=now,
+        live=live,
     )
     port = await proxy.start("127.0.0.1", 0)
     try:
         yield Gateway(proxy, port, verifier, revocation, audit, upstream, list(routes))
     finally:
-        await proxy.close(0.2)
+        await proxy.close(0)
         if client is not None:
             await client.close()
 

@@ -103,7 +103,7 @@ def test_only_the_switch_reaches_this_code() -> None:
                 if isinstance(node, ast.ImportFrom) and node.module == "gateway.tokens.unsigned"
             ]
             importers.append(f"{path.as_posix()}: inside")
-    assert importers == ["gateway/wiring/gateway.py: inside"]
+    assert importers == ["gateway/wiring/assembly.py: inside"]
 
 
 def test_the_code_is_not_loaded_with_the_gateway() -> None:

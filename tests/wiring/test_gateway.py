@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -99,7 +100,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
         try:
             yield World(provider, gateway, session, settings)
         finally:
-            await gateway.close()
+            await gateway.close(0)
             await provider.close()
 
 
@@ -182,7 +183,7 @@ async def test_what_was_never_opened_closes() -> None:
     gateway = Gateway(loaded())
     with pytest.raises(RuntimeError):
         _ = gateway.guard
-    await gateway.close()
+    await gateway.close(0)
 
 
 async def test_revoking_needs_credentials() -> None:
@@ -193,7 +194,7 @@ async def test_revoking_needs_credentials() -> None:
         with pytest.raises(ConfigError, match="nothing can be revoked"):
             await gateway.revoke(Principal(PROJECT, None, "u"))
     finally:
-        await gateway.close()
+        await gateway.close(0)
 
 
 async def test_an_unreachable_certificate_endpoint_is_a_503_with_a_reason(world: World) -> None:
@@ -218,7 +219,7 @@ async def test_an_unreachable_certificate_endpoint_is_a_503_with_a_reason(world:
         assert fault is not None
         assert "http://127.0.0.1:1/certs" in fault
     finally:
-        await gateway.close()
+        await gateway.close(0)
 
 
 async def test_production_never_takes_the_local_provider_for_google(world: World) -> None:
@@ -240,7 +241,7 @@ async def test_production_never_takes_the_local_provider_for_google(world: World
             assert (response.status, (await response.json())["code"]) == (401, "token_key_unknown")
         assert (await gateway.diagnose())["certificates"] is not None
     finally:
-        await gateway.close()
+        await gateway.close(0)
 
 
 async def test_signing_out_of_a_device_leaves_the_others(world: World) -> None:
@@ -284,6 +285,8 @@ async def test_the_admin_listener_tells_how_it_is_doing(world: World) -> None:
     assert 'gateway_http_requests_total{code="2xx",route="route-1"} 1.0' in text
     assert 'gateway_auth_decisions_total{decision="allow",reason="session_valid"} 1.0' in text
     assert 'gateway_keys_usable{kind="id_token"} 1.0' in text
+    assert re.search(r'gateway_upstream_healthy\{address="127\.0\.0\.1:\d+",upstream="app"\} 1\.0', text)
+    assert "gateway_upstream_idle_connections{" in text
     assert 'gateway_revocation_lookups_total{result="answered"} 1.0' in text
     assert f"gateway_revocation_max_staleness_seconds {STALENESS}" in text
     assert "gateway_token_verify_seconds_count 1.0" in text

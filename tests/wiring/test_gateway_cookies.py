@@ -87,7 +87,7 @@ async def running(**session: Any) -> AsyncIterator[World]:
                 "listen": {"public": "127.0.0.1:0", "admin": "off"},
                 "session": session,
                 "upstream": [{"name": "app", "urls": [str(backend.make_url("")).rstrip("/")]}],
-                "route": [{"match": {"path": "/**"}}],
+                "route": [{"match": {"path": "/open/**"}, "auth": "optional"}, {"match": {"path": "/**"}}],
                 "log.decisions": "off",
             },
         )
@@ -96,7 +96,7 @@ async def running(**session: Any) -> AsyncIterator[World]:
         try:
             yield World(provider, gateway, client)
         finally:
-            await gateway.close()
+            await gateway.close(0)
             await provider.close()
 
 
@@ -166,6 +166,42 @@ async def test_a_revocation_ends_the_cookie_too(mode: str) -> None:
         status, body, fields = await world.ask("GET", "/x", cookie)
         assert (status, body["code"]) == (401, "session_revoked")
         assert fields[0].startswith("__session=; ")
+
+
+ANYWHERE = [
+    ("GET", "/x", 401),
+    ("GET", "/open/x", 200),
+    ("GET", "/.gateway/userinfo", 401),
+    ("POST", "/.gateway/logout", 401),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ANYWHERE)
+async def test_a_dead_cookie_is_removed_wherever_it_is_brought(method: str, path: str, status: int) -> None:
+    """... removes the cookie of a session that was signed out, on optional routes and at its own addresses too."""
+    async with running() as world:
+        account = await world.account("fay@example.com")
+        cookie = cookie_of((await world.post(account["idToken"]))[2])
+        assert (await world.ask("GET", "/open/x", cookie))[2] == []
+        bearer = {"Authorization": f"Bearer {account['idToken']}"}
+        assert (await world.ask("POST", "/.gateway/logout", bearer | world.own))[0] == 204
+        answered, told, fields = await world.ask(method, path, cookie | world.own)
+        assert (answered, [field.partition(";")[0] for field in fields]) == (status, ["__session="])
+        if status == 200:
+            assert "X-Forwarded-User" not in told
+            url = world.gateway.url + path
+            async with world.session.request(method, url, headers=cookie) as response:
+                assert response.headers.getall("Cache-Control") == ["private"]
+
+
+async def test_a_good_cookie_survives_what_a_foreign_page_does_with_it() -> None:
+    """... ignores a cookie on another site's behalf without taking it away."""
+    async with running() as world:
+        account = await world.account("gil@example.com")
+        cookie = cookie_of((await world.post(account["idToken"]))[2])
+        status, told, fields = await world.ask("POST", "/open/x", cookie | {"Origin": "https://evil.example"})
+        assert (status, fields) == (200, [])
+        assert "X-Forwarded-User" not in told
 
 
 async def test_two_people_in_one_request() -> None:

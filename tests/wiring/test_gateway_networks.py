@@ -65,7 +65,7 @@ async def test_databases_reach_the_judge_by_paths_beside_the_configuration(tmp_p
         assert found["network.asn_db"] is None
         assert "nowhere.mmdb" in str(found["network.country_db"])
     finally:
-        await gateway.close()
+        await gateway.close(0)
 
 
 async def test_without_databases_the_memory_is_there(tmp_path: Path, keys: KeyServer) -> None:
@@ -77,7 +77,7 @@ async def test_without_databases_the_memory_is_there(tmp_path: Path, keys: KeySe
         assert level(await judge(gateway, "2001:db8:1:2::9", token)) is NetworkLevel.UNKNOWN
         assert level(await judge(gateway, "2001:db8:99::9", token)) is NetworkLevel.MOVED
     finally:
-        await gateway.close()
+        await gateway.close(0)
 
 
 async def test_who_is_believed_is_configured(tmp_path: Path, keys: KeyServer) -> None:
@@ -91,7 +91,7 @@ async def test_who_is_believed_is_configured(tmp_path: Path, keys: KeyServer) ->
         assert level(await judge(gateway, "127.0.0.1", token, **fields)) is NetworkLevel.SAME
         assert level(await judge(gateway, "198.51.100.1", token, **fields)) is NetworkLevel.MOVED
     finally:
-        await gateway.close()
+        await gateway.close(0)
 
 
 def test_no_files_no_locator(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

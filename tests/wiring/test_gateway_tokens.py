@@ -100,12 +100,12 @@ async def test_a_change_of_keys_reaches_what_is_remembered(gateway: Gateway, id_
     """... drops remembered tokens when the issuer withdraws their key."""
     token = forge.id_token(now=time.time())
     assert isinstance(await gateway.guard.judge(request(token)), Allow)
-    assert gateway._keys is not None
-    owners = (getattr(hook, "__self__", None) for hook in gateway._keys._listeners)
+    assert gateway._assembly.keys is not None
+    owners = (getattr(hook, "__self__", None) for hook in gateway._assembly.keys._listeners)
     verifier = next(owner for owner in owners if isinstance(owner, TokenVerifier))
     assert verifier.remembered == 1
     id_keys.body = forge.certificates("next")
-    await gateway._keys._refresh()
+    await gateway._assembly.keys._refresh()
     assert verifier.remembered == 0
     assert (await gateway.guard.judge(request(token))).reason.id == "token_key_unknown"
 
@@ -153,7 +153,7 @@ async def test_with_the_switch_unsigned_tokens_pass_and_no_others(caplog: pytest
                 await gateway.session_cookies().verify(unsigned())
             assert (await gateway.diagnose())["certificates"] is None
         finally:
-            await gateway.close()
+            await gateway.close(0)
 
 
 async def test_without_the_switch_unsigned_tokens_are_refused(gateway: Gateway) -> None:
@@ -175,7 +175,7 @@ async def main():
     await gateway.open()
     gateway.session_cookies()
     print("gateway.tokens.unsigned" in sys.modules)
-    await gateway.close()
+    await gateway.close(0)
 asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)

@@ -85,6 +85,8 @@ export function complain(form: HTMLFormElement, words: Words): void {
   if (!output) return;
   clearComplaint(form);
   output.textContent = words.text;
+  if (words.lang === undefined) output.removeAttribute("lang");
+  else output.lang = words.lang;
   const input = words.field && form.querySelector<HTMLInputElement>(`input[name="${words.field}"]`);
   if (!input) return;
   input.setAttribute("aria-invalid", "true");

@@ -1,11 +1,15 @@
 /** What a person reads when the identity provider refuses. */
 
+import { languageOf, localized } from "./refusals";
+
 /** Which input the words are about; undefined: none in particular. */
 export type Field = "email" | "password";
 
 export interface Words {
   readonly text: string;
   readonly field?: Field;
+  /** Language of the words, where it may be another than the page's: BCP 47, or empty for an unknown one. */
+  readonly lang?: string;
 }
 
 const WRONG = "E-mail or password is not right.";
@@ -83,8 +87,6 @@ const TABLE: Readonly<Record<string, Words>> = {
 /** Characters of a function's own words that are shown. They were written for a person, but by another program. */
 const REFUSAL_LIMIT = 500;
 
-const UNANSWERED = "A check that this site makes at sign-in did not answer. Please try again in a moment.";
-
 /** How the SDK dresses a server's words: `Firebase: … (auth/code).` */
 const undress = (message: string): string =>
   message.replace(/^Firebase:\s*/, "").replace(/\s*\(auth\/[^)]*\)\.?\s*$/, "");
@@ -113,12 +115,17 @@ export function refusal(message: string): string | undefined {
     .slice(0, REFUSAL_LIMIT);
 }
 
-/** Words for anything that a call of the SDK rejects with. */
-export function wordsFor(error: unknown): Words {
+/** Words for anything that a call of the SDK rejects with; a function's in the first of `preferred` that we have. */
+export function wordsFor(error: unknown, preferred: readonly string[] = navigator.languages): Words {
   const { code = "", message = "" } = (error ?? {}) as { code?: string; message?: string };
   const id = code.replace(/^auth\//, "");
   const refused = id === "internal-error" || id.startsWith("blocking-function") ? refusal(message) : undefined;
-  if (refused !== undefined) return { text: refused || UNANSWERED };
+  if (refused !== undefined) {
+    const language = languageOf(preferred);
+    const text = localized(refused, language);
+    // Nobody knows which language a function's own words are in.
+    return text === undefined ? { text: refused, lang: "" } : { text, lang: language };
+  }
   if (id === "password-does-not-meet-requirements") {
     // The server lists what is missing: `Missing password requirements: [one, two]`.
     const missing = /\[([^\]]+)\]/.exec(message)?.[1];

@@ -1,0 +1,1 @@
+"""The gateway behind real proxies, each with its generated configuration unedited: ``make test-proxies``."""
