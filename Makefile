@@ -30,7 +30,7 @@ FIREBASE_TOOLS := .cache/firebase-tools
 ASSETS := gateway/_assets/stamp
 ASSET_SOURCES := $(shell find static sw/src -type f 2>/dev/null) $(wildcard sw/*.json sw/*.mjs sw/.npmrc)
 
-.PHONY: help demo bench endurance test test-python test-web test-browsers test-newest-sdk test-emulator test-proxies mutation lint format assets dist reference constraints clean
+.PHONY: help demo bench bench-questions endurance test test-python test-web test-browsers test-newest-sdk test-emulator test-proxies mutation lint format assets dist reference constraints clean
 
 help: ## List the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -51,6 +51,9 @@ bench: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/bench tests/bench/express/node
 
 endurance: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) ## 200 SIGTERMs and 200 reloads under load: is a request lost?
 	@$(PY) -m tests.support.endurance $(ARGS)
+
+bench-questions: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/bench ## Compare CPU per forward-auth decision with the usual endpoint
+	@$(PY) -m tests.bench.forward_auth $(ARGS)
 
 test-web: $(STAMPS)/web sw/node_modules/.complete ## Run the worker's unit tests only
 	@$(NPM) test

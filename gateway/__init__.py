@@ -40,6 +40,7 @@ from gateway.reasons import Outcome, Reason
 from gateway.tokens.jws import verify_compact
 
 if typing.TYPE_CHECKING:
+    from gateway.assertions import AssertionVerifier
     from gateway.middleware import (
         optional,
         public,
@@ -53,6 +54,7 @@ if typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATE: typing.Final = {
+    "AssertionVerifier": "gateway.assertions",
     "optional": "gateway.middleware",
     "public": "gateway.middleware",
     "require": "gateway.middleware",
@@ -74,6 +76,7 @@ def __getattr__(name: str) -> typing.Any:
 
 __all__ = [
     "Allow",
+    "AssertionVerifier",
     "BadSignature",
     "Challenge",
     "Claims",

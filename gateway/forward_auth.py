@@ -38,12 +38,14 @@ from gateway.errors import RequestError
 from gateway.http.enforce import Answered, Enforcer, Passed
 from gateway.http.intake import origin_form, valid_host
 from gateway.http.negotiate import form_of_refusal
+from gateway.http.questions import Terms, removed
 from gateway.http.reply import Reply
-from gateway.mutators.headers import IDENTITY_FIELDS, without_cookies
+from gateway.mutators.headers import without_cookies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from gateway.core.decision import Decision
     from gateway.guard import SessionGuard
     from gateway.mutators.identity import IdentityWriter
 
@@ -70,7 +72,6 @@ _FORBIDDEN: Final = 403
 _UNAUTHORIZED: Final = 401
 _PASSES: Final = 200
 _COOKIE: Final = "Cookie"
-_REMOVED_BY_ENVOY: Final = ("authorization", "x-gateway-fetch", "x-gateway-jwt-assertion", "x-goog-iap-jwt-assertion")
 
 
 def dialect_of(path: str, prefix: str) -> tuple[Dialect, str] | None:
@@ -148,8 +149,28 @@ class ForwardAuth:
         self._now: Final = now
         self._prefix: Final = prefix
 
-    async def answer(self, asked: RequestContext, guard: SessionGuard, request_id: str) -> Answered | None:
-        """The answer to a request below ``auth/``; None when that is no endpoint."""
+    @property
+    def terms(self) -> tuple[Terms, ...]:
+        """How proxies may ask, for the fast path."""
+        return tuple(
+            Terms(f"{self._prefix}auth/{dialect}", _NAMES.get(dialect))
+            for dialect in Dialect
+            if dialect in self._dialects
+        )
+
+    async def answer(
+        self,
+        asked: RequestContext,
+        guard: SessionGuard,
+        request_id: str,
+        *,
+        known: tuple[Decision, float] | None = None,
+    ) -> Answered | None:
+        """The answer to a request below ``auth/``; None when that is no endpoint.
+
+        :param known: what ``guard`` has decided about the original request already, and what
+            :func:`time.perf_counter` said before it; None to ask it.
+        """
         found = dialect_of(asked.target.path, self._prefix)
         if found is None or found[0] not in self._dialects:
             return None
@@ -166,7 +187,7 @@ class ForwardAuth:
             reply = replies.failure(error.reason, request_id, form_of_refusal(asked.headers))
             return Answered(self._refusal(reply, dialect, behind), "", error.reason)
         original, renewed = await self._enforcer.endpoints.freshen(original, guard)
-        outcome = await self._enforcer.judge(original, guard, request_id, renewed=renewed)
+        outcome = await self._enforcer.judge(original, guard, request_id, renewed=renewed, known=known)
         if isinstance(outcome, Answered):
             return replace(outcome, reply=self._refusal(outcome.reply, dialect, behind))
         if behind == REFUSAL and dialect is Dialect.NGINX:
@@ -205,9 +226,5 @@ class ForwardAuth:
             headers.append(("Authorization", authorization))
         if dialect is Dialect.ENVOY:
             told = {name.lower() for name, _ in headers}
-            known = (name.decode("ascii").lower() for name in IDENTITY_FIELDS)
-            own = (name.lower() for name, _ in passed.route.claim_fields)
-            unwanted = (*known, *own, *_REMOVED_BY_ENVOY, "cookie")
-            removed = ",".join(dict.fromkeys(name for name in unwanted if name not in told))
-            headers.append(("X-Envoy-Auth-Headers-To-Remove", removed))
+            headers.append(("X-Envoy-Auth-Headers-To-Remove", removed(told, passed.route)))
         return Reply(_PASSES, tuple(headers))

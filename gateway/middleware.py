@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
+import inspect
 import time
 import types
 from collections.abc import Awaitable, Callable, Mapping
@@ -48,6 +49,11 @@ if TYPE_CHECKING:
 Handler = Callable[..., Awaitable[web.StreamResponse]]
 _Marked = TypeVar("_Marked", bound=Callable[..., Any] | type[web.View])
 
+Prepare = Callable[[web.StreamResponse], Awaitable[None]]
+
+_HOOKABLE: Final = inspect.iscoroutinefunction(getattr(web.Request, "_prepare_hook", None))
+"""Whether this aiohttp asks the request before it sends a head. It is no public name: where it is gone, the
+application's signal does the same for a microsecond more."""
 CHECK_EVERY: Final = 1.0
 """Seconds between two looks at a session that is being waited for; a look costs a microsecond."""
 _MARK: Final = "__session_gateway__"
@@ -146,12 +152,18 @@ class Enforcement:
             request[_PASSED] = found
             request[REQUEST_ID] = request_id
             request[_JUDGED_AS] = mark
+            if _HOOKABLE:
+                # Of this request alone: a signal of the application would cost every request, public ones too.
+                hook = request._prepare_hook  # noqa: SLF001 - see _HOOKABLE
+                object.__setattr__(request, "_prepare_hook", partial(self._prepare, request, hook))
         return found
 
+    async def _prepare(self, request: web.Request, hook: Prepare, response: web.StreamResponse) -> None:
+        await hook(response)
+        await self.prepare(request, response)
+
     async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add to an answer what it depends on; a signal of the application, called just before the head is sent."""
-        if not len(request):
-            return  # nobody kept anything with it, so it was not judged; an absent key would cost an exception
+        """Add to an answer what it depends on, just before its head is sent."""
         passed = request.get(_PASSED)
         if passed is None:
             return
@@ -200,7 +212,8 @@ def install(app: web.Application, enforcement: Enforcement) -> None:
     app[ENFORCEMENT] = enforcement
     if session_middleware not in app.middlewares:
         app.middlewares.insert(0, enforcement.handle)
-    app.on_response_prepare.append(enforcement.prepare)
+    if not _HOOKABLE:
+        app.on_response_prepare.append(enforcement.prepare)
 
 
 @web.middleware

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+import gateway.middleware as module
 from gateway.adapters.memory import MemoryDenyList
 from gateway.clock import SystemClock
 from gateway.core.claims import Claims
@@ -345,8 +346,11 @@ async def test_two_applications_share_nothing() -> None:
 # ---- what the answer gains ----
 
 
-async def test_answers_say_what_they_depend_on() -> None:
+@pytest.mark.parametrize("hookable", [True, False])
+async def test_answers_say_what_they_depend_on(monkeypatch: pytest.MonkeyPatch, hookable: bool) -> None:
     """... keeps private answers out of shared caches, without touching what the handler chose."""
+    assert module._HOOKABLE, "this aiohttp calls it otherwise, so every request costs more"
+    monkeypatch.setattr(module, "_HOOKABLE", hookable)
 
     async def chosen(_: web.Request) -> web.Response:
         return web.Response(text="x", headers={"Cache-Control": "no-store", "Vary": "Accept", "X-Own": "1"})

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.guard import SessionGuard
     from gateway.http.cookies import Fields
     from gateway.http.endpoints import Endpoints
+    from gateway.http.questions import Terms
     from gateway.http.reply import Replies, Reply
     from gateway.http.session_cookie import BodyReader
     from gateway.policy.routes import Route
@@ -87,8 +88,19 @@ class Passed:
 class Asked(Protocol):
     """Answers a proxy that asks about a request; None when it is no such question."""
 
-    async def answer(self, asked: RequestContext, guard: SessionGuard, request_id: str) -> Answered | None:
-        """Answer a request below the reserved prefix."""
+    @property
+    def terms(self) -> tuple[Terms, ...]:
+        """How proxies may ask."""
+
+    async def answer(
+        self,
+        asked: RequestContext,
+        guard: SessionGuard,
+        request_id: str,
+        *,
+        known: tuple[Decision, float] | None = None,
+    ) -> Answered | None:
+        """Answer a request below the reserved prefix; ``known`` as in :meth:`Enforcer.judge`."""
 
 
 class Enforcer:
@@ -110,11 +122,21 @@ class Enforcer:
         self._readers = readers or TrailReaders()
 
     async def answer_own(
-        self, context: RequestContext, guard: SessionGuard, request_id: str, body: BodyReader, renewed: Fields = ()
+        self,
+        context: RequestContext,
+        guard: SessionGuard,
+        request_id: str,
+        body: BodyReader,
+        renewed: Fields = (),
+        *,
+        known: tuple[Decision, float] | None = None,
     ) -> Answered:
-        """Answer a request to one of the gateway's own addresses."""
+        """Answer a request to one of the gateway's own addresses.
+
+        :param known: what the guard has decided already about the request that a proxy asks about, see :meth:`judge`.
+        """
         if self.forward_auth is not None:
-            told = await self.forward_auth.answer(context, guard, request_id)
+            told = await self.forward_auth.answer(context, guard, request_id, known=known)
             if told is not None:
                 return told
         started = time.perf_counter()

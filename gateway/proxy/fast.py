@@ -36,6 +36,7 @@ from gateway.proxy.replay import ReplayTable
 from gateway.proxy.understood import Found, Grant, Peer
 
 if TYPE_CHECKING:
+    from gateway.proxy.fast_questions import FastQuestions
     from gateway.proxy.plain import PlainRequest
     from gateway.reasons import Reason
 
@@ -64,6 +65,8 @@ class Handed(NamedTuple):
 
 
 NOTHING_KNOWN: Final = Handed()
+ANSWERED: Final = Handed()
+"""Nothing is left to be done about a request."""
 
 
 class Passage:
@@ -193,16 +196,23 @@ class FastPath:
         self._audit = audit
         self.replies = replies
         self._now = now
+        self.questions: FastQuestions | None = None
+        """Answers proxies that only ask; None where nobody may."""
 
     def begin(self, client: FastClient, peer: Peer, data: bytes) -> Passage | Judging | Handed | None:
         """Pass on the request that ``data`` begins with, where it is a plain one. None: nothing has happened."""
         started = time.perf_counter()
         table = self.table
+        if self.questions is not None and self.questions.again(client, peer, data, started) is not None:
+            return ANSWERED
         plain = read_plain(data)
         if plain is None:
             return None
         found = table.find(plain, peer)
-        if found is None or (self._most and plain.length is not None and plain.length > self._most):
+        if found is None:
+            # It is one of the gateway's own addresses, or something unusual about it.
+            return None if self.questions is None else self.questions.begin(client, peer, plain, data, started)
+        if self._most and plain.length is not None and plain.length > self._most:
             return None
         now = self._now()
         grant = table.recall(found, peer, now)

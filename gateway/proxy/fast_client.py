@@ -21,7 +21,7 @@ from aiohttp.http_parser import RawRequestMessage
 from gateway.proxy.boundary import Boundary
 from gateway.proxy.bounded import BoundedHandler, Bounds
 from gateway.proxy.connection import READ_SIZE
-from gateway.proxy.fast import NOTHING_KNOWN, FastPath, Handed, Judging, Passage
+from gateway.proxy.fast import ANSWERED, NOTHING_KNOWN, FastPath, Handed, Judging, Passage
 from gateway.proxy.plain import may_become_plain, read_plain
 from gateway.proxy.trailers import TrailerWatch
 from gateway.proxy.understood import Peer, context_of
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 LINGER: Final = 5.0
 """Seconds that the rest of a refused body is read and thrown away, so that the refusal arrives (nginx:
 lingering_timeout)."""
+TURNS: Final = 4
+"""Turns of the loop that a request waits for aiohttp, which needs one to three between an answer and the next one."""
 MAX_WAITING: Final = 65_536
 """Bytes that wait behind a request on the fast path before the client's socket is left alone."""
 
@@ -56,6 +58,7 @@ class FastHandler(BoundedHandler):
         "_passage",
         "_peer",
         "_table",
+        "_turns",
         "_unread",
         "_uploading",
         "_waiting",
@@ -78,6 +81,8 @@ class FastHandler(BoundedHandler):
         self._unread = 0
         """Bytes of an answered request's body that are still to come."""
         self._linger: asyncio.TimerHandle | None = None
+        self._turns = 0
+        """Turns of the loop that a request has waited for aiohttp."""
         self._uploading = False
         """Whether the body that comes is watched over."""
         self._last = False
@@ -121,7 +126,15 @@ class FastHandler(BoundedHandler):
             if self._passage is not None:
                 self._wait(data)
                 return
-            if self._boundary.clear and self.resting:
+            resting = self._boundary.clear and self.resting
+            if not resting and self._boundary.clear and self.idle and self._turns < TURNS and not self._last:
+                # aiohttp has answered and is on its way to the next request; a moment later this one can go on fast.
+                self._turns += 1
+                self._waiting = data
+                self._loop.call_soon(self._again)
+                return
+            self._turns = 0
+            if resting:
                 if self._begin(fast, data):
                     return
                 if may_become_plain(data):
@@ -130,6 +143,12 @@ class FastHandler(BoundedHandler):
                     self._waiting = data
                     return
         self._parse(data)
+
+    def _again(self) -> None:
+        """Look once more at a request that came before aiohttp was ready for it."""
+        data, self._waiting = self._waiting, b""
+        if data and self.transport is not None:
+            self.data_received(data)
 
     def _parse(self, data: bytes) -> None:
         """Let aiohttp read, and watch over what it does not tell."""
@@ -200,6 +219,11 @@ class FastHandler(BoundedHandler):
         if outcome is None:
             return False
         if isinstance(outcome, Handed):
+            if outcome is ANSWERED:
+                if self._deadline is not None:
+                    self._stop_deadline()
+                self.still_here()
+                return True
             self._handed = outcome
             return False
         self._passage = outcome

@@ -35,6 +35,7 @@ from gateway.proxy.bounded import Bounds
 from gateway.proxy.direct import TICK, Watch
 from gateway.proxy.drain import drain
 from gateway.proxy.fast import NOTHING_KNOWN, FastPath
+from gateway.proxy.fast_questions import FastQuestions
 from gateway.proxy.forward import UnderWay, forward
 from gateway.proxy.limits import Limits
 from gateway.proxy.listener import Listener, bind
@@ -129,6 +130,7 @@ class ProxyServer:
                 most=self.bounds.limits.body,
                 now=now,
             )
+            self.fast.questions = self._fast_questions()
 
     def replace(
         self,
@@ -165,6 +167,7 @@ class ProxyServer:
             self._start_upstreams()
         if self.fast is not None:
             self.fast.table = ReplayTable(guard, upstreams, self._endpoints, self._readers, self._identity)
+            self.fast.questions = self._fast_questions()
 
     def _enforce(self) -> Enforcer:
         enforcer = Enforcer(self._endpoints, self._replies, self._audit, self._readers)
@@ -172,6 +175,20 @@ class ProxyServer:
         if self._questions is not None:
             enforcer.forward_auth = self._questions(enforcer)
         return enforcer
+
+    def _fast_questions(self) -> FastQuestions | None:
+        asked = self._enforcer.forward_auth
+        if self.fast is None or asked is None or not asked.terms:
+            return None
+        return FastQuestions(
+            asked.terms,
+            self.fast.table,
+            self._audit,
+            private=self._endpoints.private_cookies,
+            answered=self._answered,
+            saw=self.live.saw,
+            now=self._now,
+        )
 
     # ---- life ----
 
@@ -285,17 +302,18 @@ class ProxyServer:
             form = form_of_refusal(Headers(request.raw_headers))
             return OwnAnswer(replies.failure(error.reason, request_id, form), request, close=True)
         context, renewed = await endpoints.freshen(context, guard)
+        known = (handed.decision, handed.started) if handed.decision is not None and handed.guard is guard else None
         if endpoints.own(context.target):
-            own = await enforcer.answer_own(context, guard, request_id, partial(read_body, request), renewed)
+            read = partial(read_body, request)
+            own = await enforcer.answer_own(context, guard, request_id, read, renewed, known=known)
             request[_ROUTE] = own.route
             return _own(own.reply, request, context)
-        known = handed.decision is not None and handed.guard is guard
         found = await enforcer.judge(
             context,
             guard,
             request_id,
             renewed=renewed,
-            known=(handed.decision, handed.started) if known and handed.decision is not None else None,
+            known=known,
             again=repeated is not None,
         )
         if isinstance(found, Answered):

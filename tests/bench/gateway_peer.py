@@ -8,6 +8,7 @@ import contextlib
 import gc
 import json
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 from cryptography import x509
@@ -18,10 +19,13 @@ from gateway.clock import SystemClock
 from gateway.core.claims import Principal
 from gateway.core.client_ip import AddressResolver
 from gateway.core.ports import AccountRecord
+from gateway.forward_auth import ForwardAuth
 from gateway.guard import SessionGuard
 from gateway.http.endpoints import Endpoints, LoginSettings
+from gateway.http.enforce import Enforcer
 from gateway.http.reply import Replies
 from gateway.http.scripts import WorkerSettings
+from gateway.mutators.identity import IdentityWriter
 from gateway.observe.decisions import DecisionLog, json_line
 from gateway.policy.routes import Auth, Route, RouteTable
 from gateway.proxy.server import ProxyServer
@@ -59,6 +63,10 @@ class Everybody:
         """Nothing to do: the cache remembers it."""
 
 
+def _questions(enforcer: Enforcer) -> ForwardAuth:
+    return ForwardAuth(enforcer, IdentityWriter())
+
+
 async def serve(options: argparse.Namespace) -> None:
     clock = SystemClock()
     revocation = RevocationCache(Everybody(), clock)
@@ -72,7 +80,7 @@ async def serve(options: argparse.Namespace) -> None:
         routes=RouteTable(routes),
         verifier=IdTokenVerifier(IdTokenRules(forge.PROJECT), Keys(options.keys), clock),
         revocation=revocation,
-        addresses=AddressResolver(),
+        addresses=AddressResolver([ip_network("127.0.0.1/32")] if options.asked else ()),
         clock=clock,
     )
     replies = Replies(FakeAssets(), title="Bench")
@@ -87,6 +95,7 @@ async def serve(options: argparse.Namespace) -> None:
             replies,
             audit,
             fast_path=not options.ordinary,
+            questions=_questions if options.asked else None,
         )
         await proxy.start("127.0.0.1", options.port)
         gc.collect()
@@ -101,6 +110,7 @@ def main() -> None:
     parser.add_argument("--keys", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--ordinary", action="store_true")
+    parser.add_argument("--asked", action="store_true", help="answer questions of a proxy on this machine")
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     factory = None

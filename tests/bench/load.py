@@ -23,9 +23,17 @@ READY_WITHIN: Final = 15.0
 """Seconds that a peer may take to start."""
 
 
+LUA_LOAD: Final = "load.lua"
+LUA_QUESTION: Final = "question.lua"
+"""What wrk sends."""
+
+
 @dataclass(frozen=True)
 class Profile:
-    """One kind of load. ``tokens`` names the file that they are taken from; ``body`` is in bytes, upwards."""
+    """One kind of load. ``tokens`` names the file that they are taken from; ``body`` is in bytes, upwards.
+
+    ``script`` says what wrk sends.
+    """
 
     name: str
     tokens: str = "hot"
@@ -33,6 +41,7 @@ class Profile:
     body: int = 0
     connections: int = CONNECTIONS
     paced: bool = False
+    script: str = LUA_LOAD
 
 
 MEGABYTES_10: Final = 10 * 1024 * 1024
@@ -76,7 +85,7 @@ def load(site: Site, port: int, profile: Profile, seconds: int) -> Loaded:
     :raises SystemExit: an answer was not 200, or none came.
     """
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{profile.connections}", f"-d{seconds}s"]
-    script = str(ROOT / "tests/bench/load.lua")
+    script = str(ROOT / "tests" / "bench" / profile.script)
     environment = os.environ | {
         "BENCH_TOKENS": str(site.directory / profile.tokens),
         "BENCH_PATH": profile.path,

@@ -135,6 +135,14 @@ def _usual(site: Site, port: int) -> list[str]:
     return _pinned(*program, "--keys", str(site.keys))
 
 
+def _usual_endpoint(*more: str) -> Command:
+    def command(site: Site, port: int) -> list[str]:
+        program = [sys.executable, "-m", "tests.bench.usual_endpoint", "--port", str(port), "--keys", str(site.keys)]
+        return _pinned(*program, "--log", str(site.directory / "usual.log"), *more)
+
+    return command
+
+
 def _plain_nginx(site: Site, port: int) -> list[str]:
     upstream = f"upstream app {{ server 127.0.0.1:{site.upstream_port}; keepalive 64; keepalive_requests 100000000; }}"
     location = (
@@ -259,6 +267,13 @@ PEERS: Final[dict[str, Command]] = {
     "usual aiohttp": _usual,
     "Express": _express,
 }
+ASKED: Final[dict[str, Command]] = {
+    "gateway": _gateway("--asked"),
+    "gateway (ordinary way)": _gateway("--asked", "--ordinary"),
+    "usual endpoint": _usual_endpoint(),
+    "usual endpoint, bare": _usual_endpoint("--bare"),
+}
+"""What answers a proxy that only asks."""
 NEEDED: Final = ("nginx", "gateway", "usual aiohttp")
 """Peers without which there is nothing to compare."""
 

@@ -12,7 +12,7 @@ from tests.engines.sessions import ENCODINGS, forged_forms
 from tests.engines.table import Finding, Verdict, run_table
 from tests.engines.world import world
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("engines")]
 
 GROUPS = ("fetch: bodies", "fetch: redirects", "from a foreign site", "by hand")
 """Where a mistake would hurt most: bodies, tokens sent elsewhere, forged requests, cold starts."""

@@ -61,7 +61,7 @@ async def test_an_answer_that_had_begun_is_not_the_last() -> None:
     async with backend(script) as app, gateway(app.url) as proxy:
         reader, writer = await proxy.connect()
         writer.write(REQUEST)
-        begun = await reader.readuntil(b"ab")
+        begun = await reader.readuntil(b"\r\n\r\nab")
         assert b"\r\nConnection: close\r\n" not in begun
         closing = asyncio.create_task(proxy.proxy.close(5))
         await eventually(lambda: proxy.proxy._closing)

@@ -12,6 +12,7 @@ from gateway.core.ports import Standing
 from gateway.http.cookies import SessionCookieSettings
 from gateway.proxy import fast_client
 from gateway.proxy.fast import Passage
+from gateway.proxy.fast_client import TURNS, FastHandler
 from gateway.proxy.protocol import ClientProtocol
 from gateway.proxy.upstream import Timeouts
 from tests.proxy.test_replay import rested
@@ -241,6 +242,34 @@ async def test_a_delete_without_a_body_is_repeated_once() -> None:
             assert status_of(await read_answer(reader)) == 200
         writer.close()
     assert server.received.count(b"DELETE /x HTTP/1.1") == 2
+
+
+# ---- requests that come a moment early ----
+
+
+@pytest.mark.parametrize(("looks", "fast"), [(1, True), (TURNS, True), (TURNS + 1, False)])
+async def test_a_request_waits_a_moment_for_aiohttp(monkeypatch: pytest.MonkeyPatch, looks: int, fast: bool) -> None:
+    """keeps a request to the fast path that comes before aiohttp is ready, and parses it when that takes too long."""
+    resting = vars(FastHandler)["resting"].fget
+    left = 0
+
+    def busy(handler: FastHandler) -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0 and resting(handler)
+
+    async with backend(answers()) as server, gateway(server.url) as front, asyncio.timeout(PATIENCE):
+        reader, writer = await primed(front)
+        before = passed(front)
+        monkeypatch.setattr(FastHandler, "resting", property(busy))
+        left = looks
+        writer.write(request("GET /x HTTP/1.1"))
+        assert status_of(await read_answer(reader)) == 200
+        assert passed(front) - before == (1 if fast else 0)
+        monkeypatch.undo()
+        writer.write(request("GET /next HTTP/1.1"))
+        assert status_of(await read_answer(reader)) == 200
+        writer.close()
 
 
 # ---- judgements that have to wait ----

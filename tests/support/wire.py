@@ -32,10 +32,11 @@ from gateway.http.scripts import WorkerSettings
 from gateway.http.session_cookie import SessionCookieEndpoint
 from gateway.http.sessions import SignOut
 from gateway.http.trail import TrailReaders
+from gateway.mutators.identity import IdentityWriter
 from gateway.policy.routes import Auth, Route, RouteTable, Unauthenticated
 from gateway.proxy.limits import Limits
 from gateway.proxy.live import LiveSettings
-from gateway.proxy.server import ProxyServer
+from gateway.proxy.server import ProxyServer, Questions
 from gateway.proxy.upstream import Timeouts, Upstream
 
 PATIENCE = 5.0
@@ -315,6 +316,8 @@ async def gateway(
     revocation: FakeRevocation | None = None,
     addresses: AddressSource | None = None,
     live: LiveSettings | None = None,
+    questions: Questions | None = None,
+    identity: IdentityWriter | None = None,
 ) -> AsyncIterator[Gateway]:
     """A running proxy in front of the backend at ``urls``; ``session`` and ``sdk_services`` switch cookies on.
 
@@ -361,6 +364,8 @@ async def gateway(
         fast_path=fast_path,
         now=now,
         live=live,
+        questions=questions,
+        identity=identity,
     )
     port = await proxy.start("127.0.0.1", 0)
     try:
