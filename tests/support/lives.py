@@ -7,6 +7,7 @@ and ``NUMBER STATUS`` at the end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -36,7 +37,9 @@ def main() -> None:
     os.environ["NOTIFY_SOCKET"] = notify
     # Once for all lives: importing takes longer than most of them.
     import prometheus_client  # noqa: F401, PLC0415
-    import uvloop  # noqa: F401, PLC0415
+
+    with contextlib.suppress(ImportError):  # an extra
+        import uvloop  # noqa: F401, PLC0415
 
     import gateway.cli.serve  # noqa: F401, PLC0415
 
