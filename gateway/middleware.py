@@ -149,10 +149,11 @@ class Enforcement:
         route = self.route_of(mark) if mark is not None else None
         found = await enforcer.judge(context, guard, request_id, route=route, renewed=renewed)
         if isinstance(found, Passed):
+            judged_before = _PASSED in request
             request[_PASSED] = found
             request[REQUEST_ID] = request_id
             request[_JUDGED_AS] = mark
-            if _HOOKABLE:
+            if _HOOKABLE and not judged_before:
                 # Of this request alone: a signal of the application would cost every request, public ones too.
                 hook = request._prepare_hook  # noqa: SLF001 - see _HOOKABLE
                 object.__setattr__(request, "_prepare_hook", partial(self._prepare, request, hook))
@@ -189,9 +190,9 @@ def _replace(response: web.StreamResponse, fields: list[tuple[bytes, bytes]], na
                 response.headers.add(name, value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mark:
-    """What a decorator says of a handler."""
+    """What a decorator says of a handler. It equals nothing but itself, so that what it demands need not be hashable."""
 
     name: str
     auth: Auth

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from gateway.http.enforce import Enforcer
 from gateway.http.reply import Replies
 from gateway.http.scripts import WorkerSettings
 from gateway.http.sessions import SignOut
+from gateway.http.trail import TrailReaders
 from gateway.middleware import (
     ENFORCEMENT,
     Enforcement,
@@ -40,6 +42,7 @@ from tests.support.wire import GOOD, FakeAssets, FakeRevocation, FakeVerifier, R
 
 PLAIN = "plain.token.x"
 ADMIN = "admin.token.x"
+LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -65,8 +68,14 @@ class World:
             return response.status, body
 
 
-def enforcement_of(*routes: Route, tokens: dict[str, Claims] | None = None) -> tuple[Enforcement, Any]:
-    tokens = tokens or {GOOD: claims_of(), PLAIN: claims_of("eve"), ADMIN: claims_of("root", roles=["admin"])}
+def enforcement_of(
+    *routes: Route, tokens: dict[str, Claims] | None = None, readers: TrailReaders | None = None
+) -> tuple[Enforcement, Any]:
+    tokens = tokens or {
+        GOOD: claims_of(),
+        PLAIN: claims_of("eve"),
+        ADMIN: claims_of("root", roles=["admin"], org={"id": 7}),
+    }
     verifier, revocation, audit = FakeVerifier(tokens), FakeRevocation(), Recorder()
     deny_list = MemoryDenyList(SystemClock())
     default = Route("default", "/**", "")
@@ -88,13 +97,13 @@ def enforcement_of(*routes: Route, tokens: dict[str, Claims] | None = None) -> t
         sign_out=SignOut(replies, deny_list, revocation.revoke_now),
     )
     enforcement = Enforcement()
-    enforcement.open(lambda: guard, Enforcer(endpoints, replies, audit), default)
+    enforcement.open(lambda: guard, Enforcer(endpoints, replies, audit, readers), default)
     return enforcement, (verifier, revocation, deny_list, audit)
 
 
 @asynccontextmanager
-async def serving(app: web.Application, *routes: Route) -> AsyncIterator[World]:
-    enforcement, parts = enforcement_of(*routes)
+async def serving(app: web.Application, *routes: Route, readers: TrailReaders | None = None) -> AsyncIterator[World]:
+    enforcement, parts = enforcement_of(*routes, readers=readers)
     install(app, enforcement)
     async with TestClient(TestServer(app)) as client:
         yield World(client, *parts)
@@ -186,6 +195,7 @@ async def test_demands() -> None:
     app = application(
         admin=require(roles="admin")(who),
         claim=require(claims={"plan": ["pro", "team"]})(who),
+        table=require(claims={"org": {"id": 7}})(who),
         recent=require(max_auth_age=dt.timedelta(minutes=15))(who),
         factor=require(second_factor=True)(who),
         cel=require(expression='"admin" in claims.roles')(who),
@@ -193,9 +203,11 @@ async def test_demands() -> None:
     async with serving(app) as world:
         assert await world.get("/admin", ADMIN) == (200, {"uid": "root"})
         assert await world.get("/cel", ADMIN) == (200, {"uid": "root"})
+        assert await world.get("/table", ADMIN) == (200, {"uid": "root"})
         for path, status, code in (
             ("/admin", 403, "role_missing"),
             ("/claim", 403, "claim_missing"),
+            ("/table", 403, "claim_missing"),
             ("/recent", 401, "step_up_auth_age"),
             ("/factor", 401, "step_up_second_factor"),
         ):
@@ -251,11 +263,15 @@ async def test_a_mark_that_is_hidden_still_counts() -> None:
         return wrapper
 
     app = application(admin=hiding(require(roles="admin")(who)), open=hiding(public(who)))
-    async with serving(app) as world:
+    async with serving(app, readers=TrailReaders([LOOPBACK])) as world:
         status, body = await world.get("/admin")
         assert (status, body["code"]) == (403, "role_missing")
         assert await world.get("/admin", ADMIN) == (200, {"uid": "root"})
         assert (await world.get("/open", None))[0] == 401
+        # Judged twice, told once.
+        async with world.client.get("/admin", headers={"Authorization": f"Bearer {ADMIN}"}) as response:
+            (trail,) = response.headers.getall("X-Gateway-Trail")
+            assert "require=met" in trail
 
 
 async def test_two_marks_both_count() -> None:

@@ -181,7 +181,7 @@ class Service:
         signals: Signals,
         manager: ServiceManager,
         reload: Callable[[Loaded], Coroutine[Any, Any, None]],
-        failed: Callable[[], None],
+        failed: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._read = read
         self._loaded = loaded
@@ -230,7 +230,7 @@ class Service:
         try:
             loaded = self._read()
         except ConfigError as error:
-            self._failed()
+            await self._failed()
             _log.error("the configuration is not used, the one before stays: %s", error)
         else:
             try:

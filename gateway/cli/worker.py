@@ -140,7 +140,7 @@ class _Worker:
 
     async def _fault_of_reload(self, message: Reload) -> str:
         if not message.readable:
-            self._gateway.reload_failed()
+            await self._gateway.reload_failed()
             return "not readable"
         try:
             await self._gateway.reload(self._read())

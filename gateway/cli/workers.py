@@ -310,23 +310,27 @@ class Workers:
 
         :raises ConfigError: not all of them could.
         """
-        waiting: dict[int, asyncio.Future[str]] = {}
-        for worker in self.places:
-            if worker.up:
-                waiting[worker.number] = worker.reloaded = asyncio.get_running_loop().create_future()
-                worker.tell(Reload(readable=True))
-        if waiting:
-            await asyncio.wait(waiting.values(), timeout=RELOAD_TIME)
-        for number, answer in waiting.items():
+        for number, answer in (await self._tell_all(Reload(readable=True))).items():
             told = "it did not answer" if not answer.done() or answer.cancelled() else answer.result()
             if told:
                 raise ConfigError(f"worker {number}", told)
         self.loaded = loaded
 
-    def reload_failed(self) -> None:
-        """The configuration cannot be read, which each process is to show."""
+    async def reload_failed(self) -> None:
+        """The configuration cannot be read, which each process shows when this returns."""
+        await self._tell_all(Reload(readable=False))
+
+    async def _tell_all(self, message: Reload) -> dict[int, asyncio.Future[str]]:
+        """What every process that serves answers, by its number, for as long as it may take."""
+        # Each answer is waited for, the expected one too: a late one would be taken for the next reload's.
+        waiting: dict[int, asyncio.Future[str]] = {}
         for worker in self.places:
-            worker.tell(Reload(readable=False))
+            if worker.up:
+                waiting[worker.number] = worker.reloaded = asyncio.get_running_loop().create_future()
+                worker.tell(message)
+        if waiting:
+            await asyncio.wait(waiting.values(), timeout=RELOAD_TIME)
+        return waiting
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         """The metrics of all."""

@@ -186,12 +186,20 @@ def _refuse_unknown(value: object, type_: Any, path: str) -> None:
         _refuse_unknown(member, fields[key], f"{path}.{key}")
 
 
+_HINTS: Final = dict.fromkeys(
+    ("$.firebase", "$.firebase.project_id"),
+    'write project_id = "your-project" below [firebase], in a file that --config names; gateway demo needs none',
+)
+"""What to try where a configuration that says too little is most often none at all."""
+
+
 def _explained(error: msgspec.ValidationError) -> ConfigError:
     match = _MSGSPEC_PATH.match(str(error))
     what, where = (match["what"], match["where"]) if match is not None else (str(error), None)
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if missing is not None:
-        return ConfigError(f"{where or '$'}.{missing[1]}", "is missing")
+        key = f"{where or '$'}.{missing[1]}"
+        return ConfigError(key, "is missing", _HINTS.get(key, ""))
     enumeration = _type_at(where or "$")
     known = ""
     if isinstance(enumeration, type) and issubclass(enumeration, enum.Enum):

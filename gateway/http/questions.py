@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.policy.routes import Route
 
-_NEVER_TOLD: Final = ("authorization", "x-gateway-fetch", "x-gateway-jwt-assertion", "x-goog-iap-jwt-assertion")
+_TAKEN_UNLESS_TOLD: Final = ("authorization", "x-gateway-fetch", "x-gateway-jwt-assertion", "x-goog-iap-jwt-assertion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +41,5 @@ def removed(told: Collection[str], route: Route) -> str:
     """
     known = (name.decode("ascii").lower() for name in IDENTITY_FIELDS)
     own = (name.lower() for name, _ in route.claim_fields)
-    unwanted = (*known, *own, *_NEVER_TOLD, "cookie")
+    unwanted = (*known, *own, *_TAKEN_UNLESS_TOLD, "cookie")
     return ",".join(dict.fromkeys(name for name in unwanted if name not in told))

@@ -246,6 +246,8 @@ class ReplayTable:
             or now >= grant.until
             or not self.guard.holds(grant.decision, now)
         ):
+            # What is learned in its place is in the table, and not with this connection.
+            peer.mark, peer.grant = (), None
             return None
         return grant
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.assets import load_assets
 from gateway.config import model
 from gateway.config.load import Loaded, load
+from gateway.errors import ConfigError
 from gateway.http.enforce import Enforcer
 from gateway.middleware import ENFORCEMENT, Enforcement, install
 from gateway.policy.routes import Auth
@@ -52,10 +53,12 @@ def setup(
     :raises ConfigError: the configuration is wrong, or the application is set up already.
     """
     if ENFORCEMENT in app:
-        raise RuntimeError("the session gateway is set up on this application already")
+        raise ConfigError("setup", "the session gateway is set up on this application already", "call it once")
     path = Path(config) if isinstance(config, str | Path) else None
     overrides: dict[str, Any] = {} if path is not None or config is None else dict(config)  # type: ignore[arg-type]
     overrides |= {f"firebase.{name}": value for name, value in firebase.items()}
+    if auth not in list(Auth):
+        raise ConfigError("auth", f"{auth!r} is none of the ways to treat a request", "required, optional or public")
     word = Auth(auth)
     alone = [{"match": {"path": "/**"}, "name": DEFAULT_ROUTE, "auth": word.value}]
     loaded = load(path, overrides=overrides, defaults={"upstream": _NO_BACKEND, "route": alone})

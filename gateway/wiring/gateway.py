@@ -222,7 +222,7 @@ class Gateway:
         del self._retired[old]
         await old.close()
 
-    def reload_failed(self) -> None:
+    async def reload_failed(self) -> None:
         """A configuration could not even be read."""
         self._reloads.failed()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import workers
+from gateway.cli.link import Link, Reload
 from gateway.cli.workers import Workers
 from gateway.config.load import load
 from tests.support.ports import free_port
@@ -78,6 +79,27 @@ async def test_several_processes_are_one_gateway(tmp_path: Path) -> None:
             with pytest.raises(ProcessLookupError):
                 os.kill(process, 0)
         assert "Traceback" not in gateway.log()
+
+
+async def test_a_configuration_that_cannot_be_read_is_shown_by_all(tmp_path: Path) -> None:
+    """... tells the service manager that the reload has ended when each process shows how it did, and not before."""
+    async with served(tmp_path, admin='"off"') as other:
+        other.port = 0
+        other.write()
+        led = Workers(load(other.config, environment={}), ["serve"], [])
+    (worker,) = led.places
+    ours, theirs = socket.socketpair()
+    worker.link, worker.up = await Link.over(ours), True
+    process = await Link.over(theirs)
+    telling = asyncio.create_task(led.reload_failed())
+    assert await process.hear_parent() == Reload(readable=False)
+    assert not telling.done()
+    assert worker.reloaded is not None
+    worker.reloaded.set_result("not readable")
+    await telling
+    await led.stop(asyncio.Event())
+    await worker.link.close()
+    await process.close()
 
 
 async def test_requests_in_flight_are_finished(tmp_path: Path) -> None:

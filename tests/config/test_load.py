@@ -84,7 +84,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('[firebase]\nprojectid = "x"', "$.firebase.projectid", "did you mean project_id?"),
     ('[firebase]\nproject_id = "x"\n[listn]\n', "$.listn", "did you mean listen?"),
     ('[firebase]\nproject_id = "x"\n[firebase.endpoints]\nidentity = "x"', "endpoints.identity", "did you mean"),
-    ("[firebase]\n", "$.firebase.project_id", "is missing"),
+    ("[firebase]\n", "$.firebase.project_id", "is missing write project_id"),
     ('[login]\ntitle = "x"', "$.firebase", "is missing"),
     ("nonsense", "gateway.toml", "is not TOML"),
     ("[firebase]\nproject_id = 5", "$.firebase.project_id", "expected `str`"),

@@ -258,6 +258,19 @@ async def test_a_revocation_counts_from_the_next_request_on() -> None:
     assert front.replayed == 2
 
 
+async def test_a_connection_replays_again_after_a_change() -> None:
+    """... judges once after somebody's standing was read anew, and gives that again from then on."""
+    async with backend(answers()) as server, gateway(server.url) as front:
+        reader, writer = await front.connect()
+        async with asyncio.timeout(PATIENCE):
+            assert await statuses(front, reader, writer, 3) == [200, 200, 200]
+            assert front.replayed == 2
+            front.revocation.valid_since = 1  # another epoch, and the session is younger than that
+            assert await statuses(front, reader, writer, 4) == [200, 200, 200, 200]
+        writer.close()
+    assert front.replayed == 5
+
+
 async def statuses(
     front: Gateway, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: int, data: bytes = b""
 ) -> list[int]:

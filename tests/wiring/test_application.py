@@ -86,11 +86,11 @@ async def test_mistakes_are_told_at_once() -> None:
     """... refuses a wrong configuration and a second set-up where they are made."""
     with pytest.raises(ConfigError, match="project_id"):
         gateway.setup(application(), {"firebase": {"projectid": "x"}})
-    with pytest.raises(ValueError, match="nonsense"):
+    with pytest.raises(ConfigError, match=r"^auth: 'nonsense' is none .*\(required, optional or public\)$"):
         gateway.setup(application(), SETTINGS, auth="nonsense")
     app = application()
     gateway.setup(app, SETTINGS)
-    with pytest.raises(RuntimeError, match="already"):
+    with pytest.raises(ConfigError, match="already"):
         gateway.setup(app, SETTINGS)
 
 

@@ -139,7 +139,7 @@ async def test_a_wrong_configuration_changes_nothing(world: World) -> None:
     await world.gateway.reload(world.settings(1))
     assert (await world.get())[1].startswith("two ")
     assert world.figure("last_reload_successful") == 1
-    world.gateway.reload_failed()
+    await world.gateway.reload_failed()
     assert world.figure("last_reload_successful") == 0
 
 
