@@ -10,7 +10,7 @@ from gateway.adapters.geoip import GeoFiles, GeoFilesLocator
 from gateway.http.cookies import SessionCookieSettings
 from gateway.http.endpoints import LoginSettings
 from gateway.http.scripts import WorkerApp, WorkerSettings
-from gateway.observe.decisions import DecisionLog, NoLog, json_line, text_line
+from gateway.observe.decisions import DecisionLog, JsonLines, NoLog, text_line
 from gateway.proxy.limits import Limits
 from gateway.proxy.live import LiveSettings
 
@@ -106,5 +106,5 @@ def decision_log(config: Config) -> AuditSink:
     """Where decisions are written."""
     if config.log.decisions == "off":
         return NoLog()
-    line = json_line if config.log.decisions == "json" else text_line
-    return DecisionLog(partial(line, key=config.log.pseudonym_key.encode()))
+    key = config.log.pseudonym_key.encode()
+    return DecisionLog(JsonLines(key) if config.log.decisions == "json" else partial(text_line, key=key))

@@ -26,7 +26,7 @@ from gateway.http.enforce import Enforcer
 from gateway.http.reply import Replies
 from gateway.http.scripts import WorkerSettings
 from gateway.mutators.identity import IdentityWriter
-from gateway.observe.decisions import DecisionLog, json_line
+from gateway.observe.decisions import DecisionLog, JsonLines
 from gateway.policy.routes import Auth, Route, RouteTable
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.upstream import Upstream
@@ -87,7 +87,7 @@ async def serve(options: argparse.Namespace) -> None:
     login = LoginSettings(api_key="key", project_id=forge.PROJECT, title="Bench")
     endpoints = Endpoints(FakeAssets(), replies, login, WorkerSettings(api_key="key"))
     with options.log.open("w") as stream:
-        audit = DecisionLog(json_line, stream)
+        audit = DecisionLog(JsonLines(), stream)
         proxy = ProxyServer(
             guard,
             {"app": Upstream("app", [options.upstream])},

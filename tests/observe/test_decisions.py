@@ -16,7 +16,7 @@ from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny, 
 from gateway.core.ports import DecisionEvent
 from gateway.core.session import NetworkAction, NetworkLevel, Session
 from gateway.observe import decisions
-from gateway.observe.decisions import DecisionLog, NoLog, clean, json_line, pseudonym, text_line
+from gateway.observe.decisions import DecisionLog, JsonLines, NoLog, clean, json_line, pseudonym, text_line
 
 CLAIMS = Claims(Principal("acme", None, "uid-of-ada"), 0, 1, 0, "ada@example.com", True, None, None, None, None, {})
 CONDITIONS = Conditions(1.0, 1, None, "app", 0)
@@ -64,6 +64,23 @@ def test_every_kind_of_decision(decision: Decision, expected: dict[str, object])
     """... logs what each kind of decision adds."""
     assert expected.items() <= json.loads(json_line(event(decision))).items()
     assert decision.reason.id in text_line(event(decision))
+
+
+def test_lines_that_are_put_together_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """... writes what an earlier line said already without encoding it anew, and to the last byte as it would be."""
+    monkeypatch.setattr(decisions, "MAX_SESSIONS", 2)
+    lines = JsonLines(b"k")
+    claims = [dataclasses.replace(CLAIMS, principal=Principal("acme", None, f"u{number}")) for number in range(4)]
+    allowed = [
+        dataclasses.replace(ALLOWED, session=Session(one, address, NetworkLevel.SAME))
+        for one, address in zip(claims, [None, ipaddress.ip_address("203.0.113.9")] * 2, strict=True)
+    ]
+    elsewhere = dataclasses.replace(ALLOWED, route="other", reason=reasons.SESSION_UNCHECKED)
+    refused = Challenge(reasons.NETWORK_CHANGED, "app", session=ALLOWED.session)
+    for decision in [*allowed, elsewhere, refused, IGNORED, dataclasses.replace(IGNORED, session=None), *allowed] * 2:
+        for path, client in (("/a", ""), ("/ü\r\n\u2028\"\\", "2001:db8::1"), ("/" + "x" * 400, "203.0.113.9")):
+            given = event(decision, path=path)._replace(client=client, at=1_800_000_000.123456)
+            assert lines(given) == json_line(given, b"k")
 
 
 @pytest.mark.parametrize("path", ["/a\nb", "/a\r\n12:00 allow", "/\x1b[31m", "/\u2028x", "/\u202egnp"])
