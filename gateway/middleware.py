@@ -192,7 +192,7 @@ def _replace(response: web.StreamResponse, fields: list[tuple[bytes, bytes]], na
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mark:
-    """What a decorator says of a handler. It equals nothing but itself, so that what it demands need not be hashable."""
+    """What a decorator says of a handler. Equal to nothing but itself, so what it demands need not be hashable."""
 
     name: str
     auth: Auth

@@ -65,7 +65,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.requests = 0
         """Requests that were written to this connection so far."""
         self.parked_at = 0.0
-        """Loop time of its return to the pool."""
+        """When it returned to the pool (:func:`time.monotonic`)."""
         self.answered = False
         """Whether any byte of an answer to the current request has arrived."""
         self.receiver: Receiver | None = None

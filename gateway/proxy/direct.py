@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import http
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol
 
 from gateway import reasons
@@ -36,6 +37,8 @@ from gateway.reasons import Reason
 TICK: Final = 0.5
 """Seconds between two looks at the deadlines; a quarter of the shortest deadline where that is less."""
 
+_LARGE: Final = 8_192
+"""Bytes from which on a copy costs more than a view."""
 _SWITCHING: Final = 101
 _BODYLESS: Final = frozenset({204, 304})
 
@@ -45,7 +48,7 @@ class Client(Protocol):
 
     parting: bool
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes | memoryview) -> None:
         """Write to the client."""
 
     def answered(self) -> None:
@@ -104,7 +107,7 @@ class Watch:
     def _look(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = monotonic()
         for exchange in list(self.exchanges):
             exchange.look(now)
         if self.looked is not None:
@@ -127,8 +130,8 @@ class DirectExchange:
     """Whether the backend takes no more of it for now."""
     _buffer = b""
     """A head that has not arrived as a whole."""
-    _lines = b""
-    """The answer's head, once it is here."""
+    _head: RewrittenHead | None = None
+    """The answer's, once it is here."""
     _answering = False
     """Whether the answer's head was written to the client."""
     _interim = 0
@@ -136,7 +139,6 @@ class DirectExchange:
     """Bytes of the body still to come; None for a body that its coding or the connection's end delimits."""
     _chunked = False
     _decoder: ChunkedBody | None = None
-    _persistent = False
     _deadline = 0.0
     _over = False
 
@@ -147,26 +149,35 @@ class DirectExchange:
         connection: UpstreamConnection,
         watch: Watch,
         *,
+        original: bytes,
         decision: Allow,
         route: Route,
-        request_id: bytes,
+        request_id: str,
         head_only: bool,
         repeatable: bool = True,
     ) -> None:
+        self.original = original
+        """The request's head as the client sent it, and what of the body came with it."""
+        self.decision = decision
+        """What let the request pass."""
+        self.route = route
+        self.request_id = request_id
         self._client = client
         self._upstream = upstream
         self._connection = connection
         self._watch = watch
-        self._decision = decision
-        self._route = route
-        self._request_id = request_id
         self._head_only = head_only
         self._repeatable = repeatable
-        self._now: Callable[[], float] = asyncio.get_running_loop().time
+
+    @property
+    def receiving(self) -> bool:
+        """Whether bytes from the client belong to this request."""
+        return self.owed > 0
 
     def start(self, head: bytes, body: bytes = b"", owed: int = 0) -> None:
         """Send the request.
 
+        :param head: as the backend is to get it.
         :param body: what of the body is here already; ``owed`` bytes of it are still to come.
         :raises ConnectionResetError: the connection is gone; nothing has happened.
         """
@@ -177,7 +188,7 @@ class DirectExchange:
         timeouts = self._upstream.timeouts
         if body or owed:
             self.owed, self.received = owed, len(body)
-        self._deadline = self._now() + (timeouts.idle if owed else timeouts.first_byte)
+        self._deadline = monotonic() + (timeouts.idle if owed else timeouts.first_byte)
         self._watch.add(self)
 
     # ---- from the upstream ----
@@ -186,7 +197,7 @@ class DirectExchange:
         """Take bytes of the answer and pass them on."""
         try:
             if self._answering:
-                self._deadline = self._now() + self._upstream.timeouts.idle
+                self._deadline = monotonic() + self._upstream.timeouts.idle
                 self._body(data, b"")
             else:
                 self._heads(self._buffer + data if self._buffer else data)
@@ -222,12 +233,14 @@ class DirectExchange:
             if end < 0:
                 self._buffer = data
                 return
-            head = rewrite(data[:end], self._decision, self._route, self._request_id)
-            data = data[end:]
+            head = rewrite(data[:end], self.decision, self.route)
             if isinstance(head, RewrittenHead):
                 self._buffer = b""
-                self._final(head, data)
+                # A large piece of body is not copied once more for its head's sake.
+                large = head.length is not None and len(data) > _LARGE
+                self._final(head, memoryview(data)[end:] if large else data[end:])
                 return
+            data = data[end:]
             self._relay_interim(head)
 
     def _relay_interim(self, head: AnswerHead) -> None:
@@ -240,26 +253,31 @@ class DirectExchange:
         if self._interim >= MAX_INTERIM:
             raise UpstreamProtocolError("the upstream sends interim answers without end")
 
-    def _final(self, head: RewrittenHead, data: bytes) -> None:
+    def _final(self, head: RewrittenHead, data: bytes | memoryview) -> None:
         self._answering = True
-        self._lines = head.lines
-        self.status = head.status
-        self._deadline = self._now() + self._upstream.timeouts.idle
-        self._persistent = head.persistent
-        bodyless = self._head_only or head.status in _BODYLESS
-        written = head.lines
-        if head.length is not None and head.status != http.HTTPStatus.NO_CONTENT:
-            written += b"Content-Length: %d\r\n" % head.length
+        self._head = head
+        status, lines, length, chunked, _ = head
+        self.status = status
+        bodyless = self._head_only or status in _BODYLESS
         last = self._client.parting and self._client.last_answer()
+        if length is not None and length == len(data) and not bodyless and not last:
+            # Most answers: small, and here as a whole.
+            told = lines, self.request_id.encode("ascii"), length
+            self._finish(b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % told + data, reusable=True)
+            return
+        self._deadline = monotonic() + self._upstream.timeouts.idle
+        written = b"%bX-Request-Id: %b\r\n" % (lines, self.request_id.encode("ascii"))
+        if length is not None and status != http.HTTPStatus.NO_CONTENT:
+            written += b"Content-Length: %d\r\n" % length
         if bodyless:
             if last:
                 written += b"Connection: close\r\n"
-            surplus = head.status == http.HTTPStatus.NO_CONTENT and (head.chunked or bool(head.length))
+            surplus = status == http.HTTPStatus.NO_CONTENT and (chunked or bool(length))
             self._finish(written + b"\r\n", reusable=not data and not surplus)
             return
-        self._left = head.length
-        self._decoder = ChunkedBody() if head.chunked else None
-        self._chunked = head.length is None
+        self._left = length
+        self._decoder = ChunkedBody() if chunked else None
+        self._chunked = length is None
         if self._chunked:
             written += b"Transfer-Encoding: chunked\r\n"
         if last:
@@ -270,7 +288,7 @@ class DirectExchange:
             return
         self._body(data, written + b"\r\n")
 
-    def _body(self, data: bytes, pending: bytes) -> None:
+    def _body(self, data: bytes | memoryview, pending: bytes) -> None:
         """Pass a piece of the body on, behind what is ``pending``.
 
         :raises UpstreamProtocolError: the chunked coding is malformed.
@@ -284,10 +302,10 @@ class DirectExchange:
             else:
                 self._finish(pending + data[:left], reusable=size == left)
             return
-        piece = data
+        piece = bytes(data)
         if decoder is not None:
             try:
-                piece = decoder.feed(data)
+                piece = decoder.feed(piece)
             except UpstreamProtocolError:
                 if pending:
                     self._client.answer(pending)
@@ -327,7 +345,7 @@ class DirectExchange:
         if self._answering:
             return
         timeouts = self._upstream.timeouts
-        self._deadline = self._now() + (timeouts.idle if self.owed or self.held else timeouts.first_byte)
+        self._deadline = monotonic() + (timeouts.idle if self.owed or self.held else timeouts.first_byte)
 
     def body_broke_off(self, reason: Reason) -> None:
         """The rest of the request's body will not come, or is not to."""
@@ -342,7 +360,7 @@ class DirectExchange:
     def client_slow(self, *, slow: bool) -> None:
         """The client's socket takes no more, or takes more again."""
         if not self._over:
-            self._deadline = self._now() + self._upstream.timeouts.idle
+            self._deadline = monotonic() + self._upstream.timeouts.idle
             self._connection.hold(held=slow)
 
     def client_gone(self) -> None:
@@ -362,19 +380,15 @@ class DirectExchange:
     # ---- for whoever judges it again (gateway.proxy.live_connections) ----
 
     @property
-    def decision(self) -> Allow:
-        """What let the request pass."""
-        return self._decision
-
-    @property
     def told_id(self) -> str:
         """The request's id."""
-        return self._request_id.decode("ascii")
+        return self.request_id
 
     @property
     def answer(self) -> RawFields:
         """Fields of the answer, once they are here."""
-        pairs = (line.partition(b": ") for line in self._lines.split(b"\r\n")[1:-1])
+        lines = self._head.lines.split(b"\r\n")[1:-1] if self._head is not None else ()
+        pairs = (line.partition(b": ") for line in lines)
         return tuple((name, value) for name, _, value in pairs)
 
     def context(self) -> RequestContext:
@@ -397,7 +411,8 @@ class DirectExchange:
     # ---- the end ----
 
     def _finish(self, last: bytes, *, reusable: bool) -> None:
-        reusable = reusable and self._persistent and not self.owed and not self.held
+        assert self._head is not None
+        reusable = reusable and self._head.persistent and not self.owed and not self.held
         self._end(reusable=reusable)
         if not reusable:
             self._upstream.succeeded(self._connection)

@@ -30,6 +30,7 @@ from gateway.http.enforce import REQUEST_ID, new_request_id
 from gateway.http.negotiate import form_of_refusal
 from gateway.http.reply import Replies, Reply
 from gateway.proxy.direct import Client, DirectExchange, Watch
+from gateway.proxy.known_heads import cut
 from gateway.proxy.own import own_bytes
 from gateway.proxy.plain import read_plain, well_formed
 from gateway.proxy.replay import ReplayTable
@@ -69,40 +70,10 @@ ANSWERED: Final = Handed()
 """Nothing is left to be done about a request."""
 
 
-class Passage:
-    """One request on the fast path: the exchange, and what it takes to answer without it."""
-
-    __slots__ = ("exchange", "original", "request_id", "route")
-
-    def __init__(self, exchange: DirectExchange, original: bytes, request_id: str, route: str) -> None:
-        self.exchange = exchange
-        self.route = route
-        self.original = original
-        """The head, and what of the body came with it."""
-        self.request_id = request_id
-
-    @property
-    def receiving(self) -> bool:
-        """Whether bytes from the client belong to this request."""
-        return self.exchange.owed > 0
-
-    def client_data(self, data: bytes) -> bytes:
-        """Take bytes from the client; what is behind the body is given back."""
-        return self.exchange.client_data(data)
-
-    def client_gone(self) -> None:
-        """The client's connection ended."""
-        self.exchange.client_gone()
-
-    def client_slow(self, *, slow: bool) -> None:
-        """The client takes no more for now, or takes more again."""
-        self.exchange.client_slow(slow=slow)
-
-
 class FastClient(Client, Protocol):
     """A client's connection, which may have to wait for a judgement."""
 
-    def judged(self, outcome: Passage | Handed) -> None:
+    def judged(self, outcome: DirectExchange | Handed) -> None:
         """The judgement is there: the request is under way, or is to go the ordinary way."""
 
 
@@ -139,7 +110,7 @@ class Judging:
             return
         if task.cancelled() or task.exception() is not None or self._fast.table is not understood.table:
             # The ordinary way meets the same fault and answers for it; and another configuration judges for itself.
-            outcome: Passage | Handed = Handed()
+            outcome: DirectExchange | Handed = Handed()
         else:
             outcome = self._fast.decided(understood, task.result())
         understood.client.judged(outcome._replace(entered=True) if isinstance(outcome, Handed) else outcome)
@@ -199,12 +170,19 @@ class FastPath:
         self.questions: FastQuestions | None = None
         """Answers proxies that only ask; None where nobody may."""
 
-    def begin(self, client: FastClient, peer: Peer, data: bytes) -> Passage | Judging | Handed | None:
+    def begin(self, client: FastClient, peer: Peer, data: bytes) -> DirectExchange | Judging | Handed | None:
         """Pass on the request that ``data`` begins with, where it is a plain one. None: nothing has happened."""
         started = time.perf_counter()
         table = self.table
         if self.questions is not None and self.questions.again(client, peer, data, started) is not None:
             return ANSWERED
+        pieces = cut(data)
+        if pieces is not None:
+            found = table.know(pieces, peer)
+            if found is not None:
+                exchange = self._replay(client, peer, found, data, started)
+                if exchange is not None:
+                    return exchange
         plain = read_plain(data)
         if plain is None:
             return None
@@ -214,14 +192,29 @@ class FastPath:
             return None if self.questions is None else self.questions.begin(client, peer, plain, data, started)
         if self._most and plain.length is not None and plain.length > self._most:
             return None
+        if pieces is not None:
+            table.remember(pieces, found)
+        return self._replay(client, peer, found, data, started) or self._judge(client, peer, found, data, started)
+
+    def _replay(
+        self, client: FastClient, peer: Peer, found: Found, data: bytes, started: float
+    ) -> DirectExchange | None:
+        """Pass it on by an earlier decision, if there is one that holds."""
         now = self._now()
-        grant = table.recall(found, peer, now)
-        if grant is not None:
-            passage = self._pass_on(client, peer, found, grant, grant.decision, data, started, now)
-            if passage is not None:
-                self.replayed += 1
-                self.enter()
-            return passage
+        grant = self.table.recall(found, peer, now)
+        if grant is None:
+            return None
+        exchange = self._pass_on(client, peer, found, grant, grant.decision, data, started, now)
+        if exchange is not None:
+            self.replayed += 1
+            self.enter()
+        return exchange
+
+    def _judge(
+        self, client: FastClient, peer: Peer, found: Found, data: bytes, started: float
+    ) -> DirectExchange | Judging | Handed | None:
+        """Have the guard judge, on the spot where it can."""
+        plain, table, now = found.plain, self.table, self._now()
         if plain.authorization is not None and not well_formed(plain.authorization):
             return None
         context = found.context(peer)
@@ -237,16 +230,16 @@ class FastPath:
             self.enter()
             return Judging(self, understood)
         outcome = self.decided(understood, decision)
-        if isinstance(outcome, Passage):
+        if isinstance(outcome, DirectExchange):
             self.enter()
         return outcome
 
-    def decided(self, understood: _Understood, decision: Decision) -> Passage | Handed:
+    def decided(self, understood: _Understood, decision: Decision) -> DirectExchange | Handed:
         """What becomes of a request that the guard has just judged."""
         found, table = understood.found, understood.table
         if isinstance(decision, Allow) and not spent_cookie(decision):
             grant = table.learn(found, decision, understood.until, self._now())
-            passage = self._pass_on(
+            exchange = self._pass_on(
                 understood.client,
                 understood.peer,
                 found,
@@ -256,10 +249,10 @@ class FastPath:
                 understood.started,
                 self._now(),
             )
-            if passage is not None:
+            if exchange is not None:
                 self.judged += 1
                 self._saw(decision)
-                return passage
+                return exchange
         return Handed(None, decision, table.guard, understood.started)
 
     def _pass_on(
@@ -272,7 +265,7 @@ class FastPath:
         data: bytes,
         started: float,
         now: float,
-    ) -> Passage | None:
+    ) -> DirectExchange | None:
         """Send it to the backend; None when no connection is at hand."""
         plain, way = found.plain, found.way
         repeatable = found.repeatable
@@ -280,20 +273,20 @@ class FastPath:
         if connection is None:
             return None
         request_id = _given_id(plain) if peer.trusted and plain.request_id is not None else new_request_id()
-        raw_id = request_id.encode("ascii")
         exchange = DirectExchange(
             client,
             way.upstream,
             connection,
             self._watch,
+            original=data,
             decision=decision,
             route=way.route,
-            request_id=raw_id,
+            request_id=request_id,
             head_only=found.asked.method == "HEAD",
             repeatable=repeatable,
         )
         forwarding = found.caller.forwarding.get(plain.host) or self.table.forwarding(peer, found)
-        head = found.head(grant, raw_id, forwarding, connection.host)
+        head = found.head(grant, request_id.encode("ascii"), forwarding, connection.host)
         try:
             exchange.start(head, plain.body, plain.length - len(plain.body) if plain.length else 0)
         except ConnectionResetError:
@@ -304,31 +297,31 @@ class FastPath:
         self._audit.record(
             DecisionEvent(now, request_id, asked.method, found.host, asked.target.path, client_text, decision, micros)
         )
-        return Passage(exchange, data, request_id, way.route.name)
+        return exchange
 
     def stop(self) -> None:
         """Pass nothing on any more: what comes goes the ordinary way. Exchanges that have begun end as they would."""
         self.begin = _never  # type: ignore[method-assign,assignment]  # because asking each time would cost every request
 
-    def failure(self, passage: Passage, error: UpstreamError, *, close: bool) -> bytes:
+    def failure(self, exchange: DirectExchange, error: UpstreamError, *, close: bool) -> bytes:
         """The answer to a request that the backend could not be brought to answer.
 
         :param close: the client's connection ends with it.
         """
-        _log.error("%s: %s (request %s)", error.reason.id, error, passage.request_id)
-        head = passage.original.partition(b"\r\n\r\n")[0]
+        _log.error("%s: %s (request %s)", error.reason.id, error, exchange.request_id)
+        head = exchange.original.partition(b"\r\n\r\n")[0]
         pairs = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
         form = form_of_refusal(Headers(tuple((name, value) for name, _, value in pairs)))
-        return _own(passage, self.replies.failure(error.reason, passage.request_id, form), close=close)
+        return _own(exchange, self.replies.failure(error.reason, exchange.request_id, form), close=close)
 
-    def refusal(self, passage: Passage, reason: Reason) -> bytes:
+    def refusal(self, exchange: DirectExchange, reason: Reason) -> bytes:
         """The answer to a request whose body cannot be passed on; the client's connection ends with it."""
-        return _own(passage, self.replies.failure(reason, passage.request_id), close=True)
+        return _own(exchange, self.replies.failure(reason, exchange.request_id), close=True)
 
 
-def _own(passage: Passage, reply: Reply, *, close: bool) -> bytes:
-    passage.exchange.status = reply.status
-    head_only = passage.original.startswith(b"HEAD ")
+def _own(exchange: DirectExchange, reply: Reply, *, close: bool) -> bytes:
+    exchange.status = reply.status
+    head_only = exchange.original.startswith(b"HEAD ")
     return own_bytes(reply, keep_alive=not (reply.close or close), old=False, head_only=head_only)
 
 

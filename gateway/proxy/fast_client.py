@@ -21,7 +21,8 @@ from aiohttp.http_parser import RawRequestMessage
 from gateway.proxy.boundary import Boundary
 from gateway.proxy.bounded import BoundedHandler, Bounds
 from gateway.proxy.connection import READ_SIZE
-from gateway.proxy.fast import ANSWERED, NOTHING_KNOWN, FastPath, Handed, Judging, Passage
+from gateway.proxy.direct import DirectExchange
+from gateway.proxy.fast import ANSWERED, NOTHING_KNOWN, FastPath, Handed, Judging
 from gateway.proxy.plain import may_become_plain, read_plain
 from gateway.proxy.trailers import TrailerWatch
 from gateway.proxy.understood import Peer, context_of
@@ -75,7 +76,7 @@ class FastHandler(BoundedHandler):
         self._boundary = Boundary()
         self._waiting = b""
         """Bytes that came behind a request on the fast path, or a head of which more must come."""
-        self._passage: Passage | Judging | None = None
+        self._passage: DirectExchange | Judging | None = None
         self._handed = NOTHING_KNOWN
         """Of the request that the parser reads next."""
         self._unread = 0
@@ -242,7 +243,7 @@ class FastHandler(BoundedHandler):
         peer = transport.get_extra_info("peername")
         return (str(peer[0]) if isinstance(peer, tuple) and peer else ""), scheme
 
-    def judged(self, outcome: Passage | Handed) -> None:
+    def judged(self, outcome: DirectExchange | Handed) -> None:
         """The judgement is there: the request is under way, or is to go the ordinary way."""
         judging = self._passage
         assert isinstance(judging, Judging)
@@ -264,7 +265,7 @@ class FastHandler(BoundedHandler):
 
     # ---- a request under way ----
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes | memoryview) -> None:
         """Write to the client."""
         if self.transport is not None:
             self.transport.write(data)
@@ -278,9 +279,9 @@ class FastHandler(BoundedHandler):
         """The answer is complete; the next request may come."""
         passage = self._passage
         owed = 0
-        if isinstance(passage, Passage) and self._fast is not None:
-            owed = passage.exchange.owed
-            self._fast.answered(passage.route, passage.exchange.status)
+        if isinstance(passage, DirectExchange) and self._fast is not None:
+            owed = passage.owed
+            self._fast.answered(passage.route.name, passage.status)
         self._leave()
         self.still_here()
         if owed and self._last:
@@ -305,7 +306,7 @@ class FastHandler(BoundedHandler):
     def given_back(self) -> None:
         """Nothing was written: the request goes the ordinary way, under the id that it was recorded with."""
         passage = self._passage
-        assert isinstance(passage, Passage)
+        assert isinstance(passage, DirectExchange)
         # It stays in flight: a server that closes must not see a moment without requests and cut this one off.
         self._hand_over(passage.original, Handed(passage.request_id, entered=True))
 
@@ -320,17 +321,17 @@ class FastHandler(BoundedHandler):
     def failed(self, error: UpstreamError) -> None:
         """Nothing was written: tell the client why."""
         passage = self._passage
-        assert isinstance(passage, Passage)
+        assert isinstance(passage, DirectExchange)
         assert self._fast is not None
         # Behind a body that nobody reads to its end the connection ends.
-        self._last = self.parting or passage.exchange.owed > 0
+        self._last = self.parting or passage.owed > 0
         self.answer(self._fast.failure(passage, error, close=self._last))
         self.answered()
 
     def body_stopped(self, reason: Reason) -> None:
         """Nothing was written, and the request's body does not come: tell the client so."""
         passage = self._passage
-        assert isinstance(passage, Passage)
+        assert isinstance(passage, DirectExchange)
         assert self._fast is not None
         self._last = True
         self.answer(self._fast.refusal(passage, reason))
@@ -348,7 +349,7 @@ class FastHandler(BoundedHandler):
     def asked(self) -> RequestContext:
         """The request under way, for whoever judges it again."""
         passage = self._passage
-        assert isinstance(passage, Passage)
+        assert isinstance(passage, DirectExchange)
         plain = read_plain(passage.original)
         assert plain is not None
         return context_of(plain, self._peer)
@@ -392,16 +393,15 @@ class FastHandler(BoundedHandler):
     def _uploaded(self) -> int | None:
         """Bytes of the body that have come; None while it is not the client who is waited for."""
         passage = self._passage
-        if isinstance(passage, Passage):
-            exchange = passage.exchange
-            return exchange.received if exchange.owed and not exchange.held else None
+        if isinstance(passage, DirectExchange):
+            return passage.received if passage.owed and not passage.held else None
         return super()._uploaded()
 
     def _refuse_body(self, reason: Reason, detail: str) -> None:
         passage = self._passage
-        if isinstance(passage, Passage):
+        if isinstance(passage, DirectExchange):
             self._drop(reason)
-            passage.exchange.body_broke_off(reason)
+            passage.body_broke_off(reason)
         else:
             super()._refuse_body(reason, detail)
 

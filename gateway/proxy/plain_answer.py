@@ -51,9 +51,10 @@ _WHOLE: Final = 6
 
 
 class RewrittenHead(NamedTuple):
-    """An answer's head for the client, framing not yet told.
+    """An answer's head for the client.
 
-    ``lines`` ends with CRLF and lacks the blank line. ``length``, ``chunked``, ``persistent`` and ``status`` as in
+    ``lines`` ends with CRLF and lacks the request's id, the
+    body's length and the blank line. ``length``, ``chunked``, ``persistent`` and ``status`` as in
     :class:`~gateway.proxy.answer.AnswerHead`.
     """
 
@@ -81,7 +82,7 @@ _statuses: dict[bytes, tuple[int, bytes]] = {}
 
 
 def rewrite(  # noqa: C901, PLR0912, PLR0915 - the inner loop of every request: calls would cost more than they clear up
-    raw: bytes, decision: Allow, route: Route, request_id: bytes
+    raw: bytes, decision: Allow, route: Route
 ) -> RewrittenHead | AnswerHead:
     """Read a complete head, blank line included, and write it anew for the client.
 
@@ -91,13 +92,12 @@ def rewrite(  # noqa: C901, PLR0912, PLR0915 - the inner loop of every request: 
     heads = _heads[2 * (decision.session is not None) + (route.auth is not Auth.PUBLIC)]
     head = heads.get(raw)
     if head is not None:
-        status, written, length, chunked, persistent = head
-        return RewrittenHead(status, written + b"X-Request-Id: %b\r\n" % request_id, length, chunked, persistent)
+        return head
     lines = raw.split(b"\n")
     first = lines[0]
     status, written = _statuses.get(first) or _status(first)
     if not status:
-        return _whole(raw, decision, route, request_id)
+        return _whole(raw, decision, route)
     kept = [written]
     length = None
     chunked, persistent = False, True
@@ -129,9 +129,9 @@ def rewrite(  # noqa: C901, PLR0912, PLR0915 - the inner loop of every request: 
             vary = known
             kept.append(known.line)
         else:
-            return _whole(raw, decision, route, request_id)
+            return _whole(raw, decision, route)
     if chunked and length is not None:
-        return _whole(raw, decision, route, request_id)
+        return _whole(raw, decision, route)
     if decision.session is not None:
         if cache is None:
             kept.append(_PRIVATE)
@@ -147,7 +147,7 @@ def rewrite(  # noqa: C901, PLR0912, PLR0915 - the inner loop of every request: 
         if len(heads) >= _MAX_HEADS:
             heads.clear()
         heads[raw] = head
-    return head._replace(lines=head.lines + b"X-Request-Id: %b\r\n" % request_id)
+    return head
 
 
 def _status(line: bytes) -> tuple[int, bytes]:
@@ -211,10 +211,10 @@ _PRIVATE: Final = field_bytes(private_fields([]))
 _VARIES: Final = field_bytes(varying_fields([]))
 
 
-def _whole(raw: bytes, decision: Allow, route: Route, request_id: bytes) -> RewrittenHead | AnswerHead:
+def _whole(raw: bytes, decision: Allow, route: Route) -> RewrittenHead | AnswerHead:
     head = parse_head(raw)
     if head.status < _FINAL:
         return head
-    fields = response_fields(head.fields, decision, route, request_id.decode("ascii"))
+    *fields, _ = response_fields(head.fields, decision, route, "")  # the id is written behind them all
     lines = b"HTTP/1.1 %d %b\r\n%b" % (head.status, head.reason, field_bytes(fields))
     return RewrittenHead(head.status, lines, head.length, head.chunked, head.persistent)

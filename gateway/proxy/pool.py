@@ -40,7 +40,7 @@ class Pool:
     """The connections to one address, and how it stands.
 
     ``opened`` counts all of them, ``connecting`` those that are being made. ``sound`` is the word of the health checks.
-    Times are the loop's.
+    Times are those of :func:`time.monotonic`.
     """
 
     __slots__ = (

@@ -34,6 +34,7 @@ from gateway.http.trail import TrailReaders
 from gateway.mutators.headers import forwarding_fields
 from gateway.mutators.identity import IdentityWriter
 from gateway.policy.routes import Auth
+from gateway.proxy.known_heads import Cut, KnownHead, without_credentials
 from gateway.proxy.plain import PlainRequest, request_target, value_of, well_formed
 from gateway.proxy.understood import (
     NO_COOKIES,
@@ -55,6 +56,10 @@ MAX_TARGETS: Final = 4_096
 """Request lines remembered with their route."""
 MAX_CALLERS: Final = 4_096
 """Chains of forwarded addresses remembered."""
+MAX_HEADS: Final = 1_024
+"""Whole heads remembered, at up to 6 KB each."""
+MAX_SEEN: Final = 8_192
+"""Heads of which is known that they came once."""
 MAX_HOSTS: Final = 16
 """Hosts remembered for each target and each caller."""
 
@@ -124,6 +129,8 @@ class ReplayTable:
         self._asked: TwoGenerations[bytes, Asked] = TwoGenerations(MAX_TARGETS)
         self._grants: TwoGenerations[bytes, Grant] = TwoGenerations(MAX_GRANTS)
         self._open: TwoGenerations[tuple[str, str], Grant] = TwoGenerations(MAX_GRANTS)
+        self._heads: TwoGenerations[bytes, KnownHead] = TwoGenerations(MAX_HEADS)
+        self._seen: TwoGenerations[int, int] = TwoGenerations(MAX_SEEN)
         self._callers: TwoGenerations[tuple[str, str, int, tuple[bytes, ...]], Caller] = TwoGenerations(MAX_CALLERS)
 
     def peer(self, text: str, scheme: str) -> Peer:
@@ -132,6 +139,31 @@ class ReplayTable:
         return Peer(text, scheme, trusted=addresses.trusts(parse_address(text)), generation=addresses.generation)
 
     # ---- understanding ----
+
+    def know(self, pieces: Cut, peer: Peer) -> Found | None:
+        """What is asked, of whom and by whom, when a head came before that differs in nothing but credentials."""
+        head = self._heads.get(pieces.key)
+        if head is None:
+            return None
+        caller = peer.caller
+        if caller is None or peer.trusted or peer.generation != self._addresses.generation:
+            caller = self._caller(peer, head.plain)
+            if caller is None:
+                return None
+        cookies = NO_COOKIES if pieces.cookie is None else self._cookies(peer, pieces.cookie)
+        if cookies is None:
+            return None
+        return Found(head.asked, head.plain, head.way, caller, cookies, pieces.authorization, head)
+
+    def remember(self, pieces: Cut, found: Found) -> None:
+        """Know a head again, from the second time on that it comes: most come once, and are not worth it."""
+        mark = hash(pieces.key)
+        if self._seen.get(mark) is None:
+            self._seen.put(mark, mark)
+            return
+        kept = without_credentials(pieces, found.plain)
+        if kept is not None:
+            self._heads.put(pieces.key, found.remembered(kept))
 
     def find(self, plain: PlainRequest, peer: Peer) -> Found | None:
         """What is asked, of whom and by whom; None when the request is one for the ordinary way."""
@@ -152,9 +184,9 @@ class ReplayTable:
             if caller is None:
                 return None
         if plain.cookie_at < 0:
-            return Found(asked, plain, way, caller, NO_COOKIES)
+            return Found(asked, plain, way, caller, NO_COOKIES, plain.authorization)
         cookies = self._cookies(peer, plain.kept[plain.cookie_at])
-        return Found(asked, plain, way, caller, cookies) if cookies is not None else None
+        return Found(asked, plain, way, caller, cookies, plain.authorization) if cookies is not None else None
 
     def _ask(self, line: bytes) -> Asked | None:
         raw = request_target(line)
@@ -252,7 +284,7 @@ class ReplayTable:
         return grant
 
     def _recall(self, found: Found, peer: Peer) -> Grant | None:
-        way, line = found.way, found.plain.authorization
+        way, line = found.way, found.authorization
         auth = way.route.auth
         if auth is Auth.PUBLIC:
             # Nobody verified this line, so nobody but the pattern vouches for its form.
@@ -278,7 +310,7 @@ class ReplayTable:
         if found.key:
             return found.key
         plain, asked, cookies = found.plain, found.asked, found.cookies.credentials
-        text = value_of(plain.authorization) if plain.authorization is not None else b""
+        text = value_of(found.authorization) if found.authorization is not None else b""
         if cookies or not asked.safe:
             place = b"%b %b" % (found.caller.scheme.encode("ascii"), plain.host[_HOST:-1].lower())
             text = b"\n".join((text, cookies, place, found.starter))  # no value of a field holds a line feed
@@ -304,7 +336,7 @@ class ReplayTable:
             return Grant(decision, client, block, until)
         if session is None:
             grant = Grant(decision, client, block, until)
-            if not found.cookies.credentials and (route.auth is Auth.PUBLIC or found.plain.authorization is None):
+            if not found.cookies.credentials and (route.auth is Auth.PUBLIC or found.authorization is None):
                 self._open.put((route.name, client), grant)
                 return grant
             if route.auth is not Auth.PUBLIC:

@@ -18,6 +18,7 @@ from gateway.core.context import Headers, RequestContext
 from gateway.core.target import parse_target
 from gateway.mutators.headers import without_cookies
 from gateway.proxy.forward import IDEMPOTENT
+from gateway.proxy.known_heads import KnownHead
 from gateway.proxy.plain import PlainRequest, request_target, value_of, well_formed
 
 if TYPE_CHECKING:
@@ -147,16 +148,31 @@ class Peer:
 
 
 class Found:
-    """A request that was understood. ``key`` is what its decision is filed under, once that was needed."""
+    """A request that was understood.
 
-    __slots__ = ("asked", "caller", "cookies", "key", "plain", "way")
+    ``authorization`` is that line, or None. ``known``: the head was not read, but is one that came before; ``plain``
+    then lacks the credentials. ``key`` is what its decision is filed under, once that was needed.
+    """
 
-    def __init__(self, asked: Asked, plain: PlainRequest, way: Way, caller: Caller, cookies: CookieLine) -> None:
+    __slots__ = ("asked", "authorization", "caller", "cookies", "key", "known", "plain", "way")
+
+    def __init__(
+        self,
+        asked: Asked,
+        plain: PlainRequest,
+        way: Way,
+        caller: Caller,
+        cookies: CookieLine,
+        authorization: bytes | None,
+        known: KnownHead | None = None,
+    ) -> None:
         self.asked = asked
         self.plain = plain
         self.way = way
         self.caller = caller
         self.cookies = cookies
+        self.authorization = authorization
+        self.known = known
         self.key = b""
 
     @property
@@ -172,14 +188,13 @@ class Found:
     @property
     def mark(self) -> Mark:
         """All that the decision hangs on, the client's address aside."""
-        plain, asked = self.plain, self.asked
-        if asked.safe and not self.cookies.credentials:
-            return (self.way, plain.authorization)
+        if self.asked.safe and not self.cookies.credentials:
+            return (self.way, self.authorization)
         return (
             self.way,
-            plain.authorization,
+            self.authorization,
             self.cookies.credentials,
-            plain.host,
+            self.plain.host,
             self.caller.scheme,
             self.starter,
         )
@@ -197,6 +212,22 @@ class Found:
         headers = headers_of(self.plain.fields)
         return RequestContext(self.asked.method, peer.scheme, self.host, self.asked.target, peer.text, headers)
 
+    def remembered(self, kept: PlainRequest) -> KnownHead:
+        """The head for requests to come that differ from this one in nothing but credentials.
+
+        :param kept: what may be remembered of the message.
+        """
+        rewrite = self.way.route.rewrite
+        line = kept.line if rewrite is None else rewrite.line(kept.line)
+        lines = [line, b"Host: %b\r" % self.host.encode("ascii"), *kept.kept]
+        before: bytes | None = None
+        behind = b""
+        if not self.way.keeps_authorization:  # else whether it is among the lines is the decision's business
+            at = len(lines) if kept.cookie_at < 0 else 2 + kept.cookie_at
+            before = b"".join(b"%b\n" % one for one in lines[:at])
+            behind = b"".join(b"%b\n" % one for one in lines[at + 1 :])
+        return KnownHead(self.asked, kept, self.way, before, behind)
+
     def head(
         self,
         grant: Grant,
@@ -209,8 +240,18 @@ class Found:
         :param forwarding: the ``Host`` line and the forwarding lines.
         :param own_host: what the backend is to see as ``Host`` instead of the client's.
         """
-        plain = self.plain
+        plain, known = self.plain, self.known
         host, block = forwarding
+        if known is not None and known.before is not None and own_host is None:
+            cookie = self.cookies.passing
+            return b"%b%b%b%bX-Request-Id: %b\r\n%b\r\n" % (
+                known.before,
+                b"%b\n" % cookie if cookie else b"",
+                known.behind,
+                block,
+                request_id,
+                grant.identity,
+            )
         rewrite = self.way.route.rewrite
         line = plain.line if rewrite is None else rewrite.line(plain.line)
         if own_host is not None:
@@ -219,8 +260,8 @@ class Found:
         cookie_at = plain.cookie_at
         if cookie_at >= 0:
             lines[2 + cookie_at] = self.cookies.passing
-        if self.way.keeps_authorization and plain.authorization is not None and grant.decision.ignored is None:
-            lines.insert(2 + plain.authorized_at, plain.authorization)
+        if self.way.keeps_authorization and self.authorization is not None and grant.decision.ignored is None:
+            lines.insert(2 + plain.authorized_at, self.authorization)
         if cookie_at >= 0 and not self.cookies.passing:
             lines.remove(b"")
         length = b"" if plain.length is None else b"Content-Length: %d\r\n" % plain.length

@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from gateway.errors import ConfigError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
@@ -118,7 +119,7 @@ class Upstream:
 
     def take_idle(self, *, repeatable: bool) -> UpstreamConnection | None:
         """A kept connection to the address whose turn it is, when one is open and fresh enough; see :meth:`acquire`."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         only = self._only
         if only is not None:
             return only.take(now, repeatable=repeatable)
@@ -145,7 +146,7 @@ class Upstream:
             return
         if pool.faults:
             pool.succeeded()
-        pool.give(connection, asyncio.get_running_loop().time())
+        pool.give(connection, monotonic())
 
     def succeeded(self, connection: UpstreamConnection) -> None:
         """A whole answer came on a connection that cannot be used again."""
@@ -155,7 +156,7 @@ class Upstream:
     def failed(self, connection: UpstreamConnection, why: Exception) -> None:
         """The server at the other end of a connection broke off, was silent for too long, or answered nonsense."""
         if connection.pool is not None:
-            connection.pool.fault(asyncio.get_running_loop().time(), _told(why, self.name))
+            connection.pool.fault(monotonic(), _told(why, self.name))
 
     def _in_order(self, now: float) -> list[Pool]:
         """Addresses, the one to take first: available before others, few requests before many, then by turn."""
@@ -165,19 +166,18 @@ class Upstream:
         self._turn = (self._pools.index(pool) + 1) % len(self._pools)
 
     async def _connect(self) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
         timed_out = False
-        for pool in self._in_order(loop.time()):
+        for pool in self._in_order(monotonic()):
             pool.connecting += 1
             try:
                 async with asyncio.timeout(self.timeouts.connect):
                     connection = await self._open(pool)
             except TimeoutError:
                 timed_out = True
-                pool.fault(loop.time(), "no connection in time", weight=FAULTS_ALLOWED)
+                pool.fault(monotonic(), "no connection in time", weight=FAULTS_ALLOWED)
             except OSError as error:
                 timed_out = False
-                pool.fault(loop.time(), spoken(error), weight=FAULTS_ALLOWED)
+                pool.fault(monotonic(), spoken(error), weight=FAULTS_ALLOWED)
             else:
                 self._pass_turn(pool)
                 return connection

@@ -11,7 +11,7 @@ from gateway.core.claims import Claims, Principal
 from gateway.core.ports import Standing
 from gateway.http.cookies import SessionCookieSettings
 from gateway.proxy import fast_client
-from gateway.proxy.fast import Passage
+from gateway.proxy.direct import DirectExchange
 from gateway.proxy.fast_client import TURNS, FastHandler
 from gateway.proxy.protocol import ClientProtocol
 from gateway.proxy.upstream import Timeouts
@@ -119,8 +119,8 @@ async def test_a_slow_backend_slows_the_client() -> None:
             await eventually(lambda: passed(front) == 1)
             (client,) = front.proxy._server.connections  # type: ignore[union-attr]
             assert isinstance(client, ClientProtocol)
-            assert isinstance(client._passage, Passage)
-            exchange = client._passage.exchange
+            assert isinstance(client._passage, DirectExchange)
+            exchange = client._passage
             await eventually(lambda: exchange.held)
             held_at = exchange.received
             assert held_at < LARGE // 2

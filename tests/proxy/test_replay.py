@@ -190,8 +190,11 @@ CASES: dict[str, Case] = {
 Exchanged = tuple[bytes, bytes, list[str], str]
 
 
-async def exchanged(case: Case, *, fast_path: bool, cookies: bool = False) -> Exchanged:
-    """Client's answer, what the backend received, what was recorded, and which way the case took."""
+async def exchanged(case: Case, *, fast_path: bool, cookies: bool = False, before: int = 0) -> Exchanged:
+    """Client's answer, what the backend received, what was recorded, and which way the case took.
+
+    :param before: how often it was sent before.
+    """
     async with (
         backend(answers(b"hello", fields=[b"Cache-Control: max-age=5", b"Vary: Accept", b"X-A: 1"])) as server,
         gateway(
@@ -206,6 +209,9 @@ async def exchanged(case: Case, *, fast_path: bool, cookies: bool = False) -> Ex
         async with asyncio.timeout(PATIENCE):
             writer.write(case.primer or plain())
             await read_answer(reader)
+            for _ in range(before):
+                writer.write(case.data)
+                await read_answer(reader, head_only=case.head_only)
             await rested(front)
             received, recorded = len(server.received), len(front.audit.events)
             replayed, judged = front.replayed, front.judged
@@ -241,6 +247,33 @@ async def test_both_ways_give_the_same_bytes(name: str) -> None:
     assert (fast[3], ordinary[3]) == (case.way, ORDINARY)
     assert fast[0]
     assert bool(fast[1]) == (fast[0].startswith(b"HTTP/1.1 200") and b"/.gateway/login" not in case.data)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.way != ORDINARY])
+async def test_a_head_that_came_before_gives_the_same_bytes(name: str) -> None:
+    """... gives client, backend and audit the same when it need not read a head because it knows it."""
+    case = CASES[name]
+    fast = await exchanged(case, fast_path=True, before=3)
+    ordinary = await exchanged(case, fast_path=False, before=3)
+    assert fast[:3] == ordinary[:3]
+    assert (fast[3], ordinary[3]) == (JUDGED if "optional" in name and "anonymous" not in name else REPLAYED, ORDINARY)
+
+
+async def test_a_head_is_known_from_the_third_time_on() -> None:
+    """... remembers a head that comes again, whoever sends it, and none that came once."""
+    async with backend(answers()) as server, gateway(server.url, tokens=TOKENS) as front:
+        reader, writer = await front.connect()
+        table = front.proxy.fast.table  # type: ignore[union-attr]
+        async with asyncio.timeout(PATIENCE):
+            assert await statuses(front, reader, writer, 1, PUBLIC) == [200]
+            for seen, (token, status) in enumerate(
+                [(GOOD, 200), (OTHER, 200), (GOOD, 200), ("forged", 401), (OTHER, 200)]
+            ):
+                assert await statuses(front, reader, writer, 1, plain(token=token)) == [status]
+                assert len(table._heads) == int(seen > 0)
+        writer.close()
+    users = re.findall(rb"X-Forwarded-User: (\w+)\r\n", server.received)
+    assert users == [b"alice", b"bob", b"alice", b"bob"]
 
 
 async def test_a_revocation_counts_from_the_next_request_on() -> None:

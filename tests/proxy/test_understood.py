@@ -59,7 +59,7 @@ def mark(method: str = "GET", *, cookie: str = "", scheme: str = "https", **fiel
     assert plain is not None
     cookies = read_cookies(plain.cookie, NAMES, NAMES) if plain.cookie is not None else NO_COOKIES
     assert cookies is not None
-    return Found(Asked(method, parse_target("/")), plain, WAY, Caller("", scheme), cookies).mark
+    return Found(Asked(method, parse_target("/")), plain, WAY, Caller("", scheme), cookies, plain.authorization).mark
 
 
 HERE = {"Host": "h", "Authorization": "Bearer t"}
