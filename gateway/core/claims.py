@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who: one account of one project (and tenant)."""
+class Principal(NamedTuple):
+    """Who: one account of one project (and tenant). A tuple, because it is looked up by with every request."""
 
     project: str
     tenant: str | None

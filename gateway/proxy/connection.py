@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 HIGH_WATER: Final = 262_144
 """Bytes buffered before reading pauses."""
-READ_SIZE: Final = 65_536
-"""Bytes that asyncio is told to read at once. It allocates that much for every read, and its own 256 KB come fresh from
-the kernel each time, which costs more than everything else that is done for a small message."""
+READ_SIZE: Final = 73_728
+"""Bytes that asyncio is told to read at once: 64 KB and a head. It allocates that much for every read, and its own
+256 KB come fresh from the kernel each time, which costs more than everything else that is done for a small message."""
 WRITE_SIZE: Final = 262_144
 """Bytes that may wait for an upstream that reads slowly before the client is told to wait; four times asyncio's usual.
 Each stop and go costs two system calls on either side."""

@@ -439,7 +439,8 @@ class DirectExchange:
             self.held = False
             self._client.hold(held=False)
         if reusable:
-            connection.hold(held=False)
+            if connection.held:
+                connection.hold(held=False)
             self._upstream.release(connection)
         else:
             connection.close()

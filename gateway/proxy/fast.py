@@ -132,30 +132,27 @@ class _Understood(NamedTuple):
 class FastPath:
     """Passes plain requests on for the connections of one server.
 
-    :param enter: called when a request begins, ``leave`` when it has ended.
     :param answered: told the route's name and the status of each answer.
     :param saw: told each decision that the guard made for a request that is passed on here.
     :param most: bytes that a body may have; 0 for any.
     :param now: wall-clock seconds since the epoch.
     """
 
-    def __init__(  # noqa: PLR0913 - every part is handed in
+    def __init__(
         self,
         table: ReplayTable,
         watch: Watch,
         audit: AuditSink,
         replies: Replies,
         *,
-        enter: Callable[[], None],
-        leave: Callable[[], None],
         answered: Callable[[str, int], None],
         saw: Callable[[Decision], None] = _nobody,
         most: int = 0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.table = table
-        self.enter = enter
-        self.leave = leave
+        self.active = 0
+        """Requests under way here."""
         self.answered = answered
         self.replayed = 0
         """Requests that were passed on here by an earlier decision."""
@@ -207,7 +204,7 @@ class FastPath:
         exchange = self._pass_on(client, peer, found, grant, grant.decision, data, started, now)
         if exchange is not None:
             self.replayed += 1
-            self.enter()
+            self.active += 1
         return exchange
 
     def _judge(
@@ -227,11 +224,11 @@ class FastPath:
             return None
         understood = _Understood(client, peer, found, table, context, data, until, started)
         if decision is None:
-            self.enter()
+            self.active += 1
             return Judging(self, understood)
         outcome = self.decided(understood, decision)
         if isinstance(outcome, DirectExchange):
-            self.enter()
+            self.active += 1
         return outcome
 
     def decided(self, understood: _Understood, decision: Decision) -> DirectExchange | Handed:

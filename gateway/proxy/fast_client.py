@@ -105,7 +105,7 @@ class FastHandler(BoundedHandler):
         if passage is not None and self._fast is not None:
             self._passage = None
             passage.client_gone()
-            self._fast.leave()
+            self._fast.active -= 1
         self._stop_linger()
         self.take_handed()
         super().connection_lost(exc)
@@ -206,7 +206,7 @@ class FastHandler(BoundedHandler):
         if handed is not NOTHING_KNOWN:
             self._handed = NOTHING_KNOWN
             if handed.entered and self._fast is not None:
-                self._fast.leave()
+                self._fast.active -= 1
         return handed
 
     # ---- a request begins ----
@@ -370,7 +370,7 @@ class FastHandler(BoundedHandler):
             self._uploading = False
             self._bounds.uploads.forget(self)
         assert self._fast is not None
-        self._fast.leave()
+        self._fast.active -= 1
 
     def pause_writing(self) -> None:
         """The client takes no more for now."""

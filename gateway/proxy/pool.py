@@ -92,7 +92,7 @@ class Pool:
     def take(self, now: float, *, repeatable: bool) -> UpstreamConnection | None:
         """The idle connection that was given back last, if it may carry this request."""
         idle = self.idle
-        while idle and (now - idle[0].parked_at > MAX_IDLE_TIME or not idle[0].usable):
+        while idle and now - idle[0].parked_at > MAX_IDLE_TIME:
             idle.popleft().close()
         while idle:
             connection = idle[-1]

@@ -109,7 +109,7 @@ class ProxyServer:
         """Told the route's name, empty where none matched, and the status of each answer; returns at once."""
         self._server: ClientServer | None = None
         self._listeners: list[Listener] = []
-        self._active = 0
+        self._handling = 0
         self._closing = False
         self._hurry = asyncio.Event()
         self._tls = False
@@ -123,8 +123,6 @@ class ProxyServer:
                 self._watch,
                 audit,
                 replies,
-                enter=self._enter,
-                leave=self._leave,
                 answered=self._answered,
                 saw=self.live.saw,
                 most=self.bounds.limits.body,
@@ -239,7 +237,7 @@ class ProxyServer:
         self.live.go_away()
         if self._server is not None:
             if not await drain(self._server, grace, self._hurry, handshakes=self._tls):
-                _log.warning("%d requests were cut off after a grace of %g s", self._active, grace)
+                _log.warning("%d requests were cut off after a grace of %g s", self.active, grace)
             for listener in self._listeners:
                 await listener.give_up()
             await self._server.shutdown(_CUT)
@@ -258,20 +256,17 @@ class ProxyServer:
         for upstream in self.upstreams.values():
             upstream.start()
 
-    def _enter(self) -> None:
-        """A request is in flight."""
-        self._active += 1
-
-    def _leave(self) -> None:
-        """It has ended."""
-        self._active -= 1
+    @property
+    def active(self) -> int:
+        """Requests in flight."""
+        return self._handling + (self.fast.active if self.fast is not None else 0)
 
     # ---- one request ----
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         protocol = request.protocol
-        self._enter()
+        self._handling += 1
         if isinstance(protocol, ClientProtocol):
             protocol.begin(request)
         try:
@@ -279,7 +274,7 @@ class ProxyServer:
         finally:
             if isinstance(protocol, ClientProtocol):
                 protocol.end()
-            self._leave()
+            self._handling -= 1
         self._answered(request.get(_ROUTE, ""), response.status)
         if self._closing:
             response.force_close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from ipaddress import ip_network
 
@@ -54,8 +56,27 @@ async def no_body(_: int) -> bytes:
 
 def test_request_ids_cannot_be_guessed() -> None:
     """... makes an id of 128 random bits for each request."""
-    assert len({new_request_id() for _ in range(100)}) == 100
+    assert len({new_request_id() for _ in range(1_000)}) == 1_000
     assert len(new_request_id()) == 32
+
+
+FORKED = """
+import os
+from gateway.http.enforce import new_request_id
+new_request_id()
+child = os.fork()
+for _ in range(300):
+    os.write(1, new_request_id().encode() + b"\\n")
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_copy_of_the_process_gives_ids_of_its_own() -> None:
+    """... draws new ids in a process that was forked, instead of giving those that its parent is going to give."""
+    told = subprocess.run([sys.executable, "-c", FORKED], check=True, capture_output=True, text=True).stdout.split()
+    assert len(told) == len(set(told)) == 600
+
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ async def test_a_dead_connection_is_no_failure(reset: bool) -> None:
             await rested(front)
         writer.close()
         events = front.audit.events
-        active = front.proxy._active
+        active = front.proxy.active
     assert (status_of(answer), front.replayed, active) == (200, 1, 0)
     assert len(server.conversations) == 2
     assert [event.request_id for event in events][1:] == [head_of(answer)["x-request-id"]]
@@ -204,7 +204,7 @@ async def test_the_client_gone_ends_the_call() -> None:
             server.closed.clear()
             writer.transport.abort()
             await server.closed.wait()
-            await eventually(lambda: front.proxy._active == 0)
+            await eventually(lambda: front.proxy.active == 0)
         assert front.replayed == 1
 
 

@@ -92,7 +92,7 @@ async def _stuck(proxy: Gateway) -> tuple[asyncio.StreamReader, asyncio.StreamWr
     reader, writer = await proxy.connect()
     writer.write(b"POST /x HTTP/1.1\r\nHost: app.example\r\nAuthorization: Bearer %b\r\n" % GOOD.encode())
     writer.write(b"Content-Length: 100\r\n\r\nhalf")
-    await eventually(lambda: proxy.proxy._active == 1)
+    await eventually(lambda: proxy.proxy.active == 1)
     return reader, writer
 
 

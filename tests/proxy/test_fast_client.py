@@ -188,7 +188,7 @@ async def test_a_client_gone_within_its_body() -> None:
             server.closed.clear()
             writer.transport.abort()
             await server.closed.wait()
-            await eventually(lambda: front.proxy._active == 0)
+            await eventually(lambda: front.proxy.active == 0)
     assert b"POST /x HTTP/1.1\r\n" in server.received
 
 
@@ -305,7 +305,7 @@ async def test_a_judgement_that_waits() -> None:
             writer.write(other + b"some")
             await slow.asked.wait()
             writer.write(b"thing!" + request("GET /next HTTP/1.1"))
-            assert front.proxy._active == 1
+            assert front.proxy.active == 1
             slow.known.set()
             assert [status_of(await read_answer(reader)) for _ in range(2)] == [200, 200]
         writer.close()
@@ -333,7 +333,7 @@ async def test_a_refusal_that_waited() -> None:
             writer.write(request("GET /public/x HTTP/1.1", token=None))
             assert status_of(await read_answer(reader)) == 200
         writer.close()
-        assert front.proxy._active == 0
+        assert front.proxy.active == 0
         assert front.audit.reasons == ["session_valid", "session_revoked", "public_route"]
 
 
@@ -349,7 +349,7 @@ async def test_a_client_gone_before_its_judgement() -> None:
             writer.write(request("GET /api/x HTTP/1.1"))
             await slow.asked.wait()
             writer.transport.abort()
-            await eventually(lambda: front.proxy._active == 0)
+            await eventually(lambda: front.proxy.active == 0)
             slow.known.set()
     assert len(server.conversations) == 1
     assert b"/api/x" not in server.received
