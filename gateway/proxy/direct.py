@@ -27,7 +27,7 @@ from gateway.core.decision import Allow
 from gateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from gateway.mutators.headers import HOP_BY_HOP, fold
 from gateway.policy.routes import Route
-from gateway.proxy.answer import AnswerHead, ChunkedBody, RawFields, head_end
+from gateway.proxy.answer import MAX_HEAD_SIZE, AnswerHead, ChunkedBody, RawFields, head_end
 from gateway.proxy.connection import MAX_INTERIM, UpstreamConnection
 from gateway.proxy.forward import RELAYED_INTERIM, head_bytes
 from gateway.proxy.plain_answer import RewrittenHead, rewrite
@@ -39,6 +39,8 @@ TICK: Final = 0.5
 
 _LARGE: Final = 8_192
 """Bytes from which on a copy costs more than a view."""
+_HEAD_END: Final = b"\r\n\r\n"
+_HEAD_END_SIZE: Final = len(_HEAD_END)
 _SWITCHING: Final = 101
 _BODYLESS: Final = frozenset({204, 304})
 
@@ -148,11 +150,11 @@ class DirectExchange:
         upstream: Upstream,
         connection: UpstreamConnection,
         watch: Watch,
-        *,
         original: bytes,
         decision: Allow,
         route: Route,
         request_id: str,
+        *,
         head_only: bool,
         repeatable: bool = True,
     ) -> None:
@@ -229,10 +231,12 @@ class DirectExchange:
         :raises UpstreamProtocolError: one may not be passed on.
         """
         while True:
-            end = head_end(data)
+            end = data.find(_HEAD_END, 0, MAX_HEAD_SIZE)
             if end < 0:
+                head_end(data)  # refuses what cannot become one
                 self._buffer = data
                 return
+            end += _HEAD_END_SIZE
             head = rewrite(data[:end], self.decision, self.route)
             if isinstance(head, RewrittenHead):
                 self._buffer = b""

@@ -13,6 +13,7 @@ The rules this file obeys (``threats.md`` rows 22, 23 and 36):
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -362,7 +363,7 @@ class FastHandler(BoundedHandler):
 
     def still_here(self) -> None:
         """Begin the time anew that the connection may be idle."""
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = monotonic() + self._keepalive_timeout
 
     def _leave(self) -> None:
         self._passage = None

@@ -13,7 +13,7 @@ request on the fast path costs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gateway.proxy.plain import MAX_HEAD, PlainRequest
 
@@ -29,12 +29,9 @@ _COOKIE_NAME: Final = len(_COOKIE)
 _CRLF: Final = b"\r\n"
 
 
-class Cut(NamedTuple):
-    """A message in three pieces: all but the credentials, and the lines of these, each with its CR."""
-
-    key: bytes
-    authorization: bytes | None
-    cookie: bytes | None
+Cut: TypeAlias = tuple[bytes, bytes | None, bytes | None]
+"""A message in three pieces: all but the credentials, the line ``Authorization`` and the line ``Cookie``, each with its
+CR. No class, since one is made for every request."""
 
 
 def cut(data: bytes) -> Cut | None:
@@ -58,19 +55,22 @@ def cut(data: bytes) -> Cut | None:
             return None
         cookie = data[start - _COOKIE_NAME + 2 : end + 1]
         data = data[:start] + data[end:]
-    return Cut(data, authorization, cookie)
+    return data, authorization, cookie
 
 
 class KnownHead:
-    """One head, understood, without its credentials.
+    """One head, understood, without its credentials. ``host`` is the authority that was asked, lower case.
 
     ``before`` and ``behind`` are the lines that a backend gets, up to the cookies and from there on; None where they
     depend on more than the head.
     """
 
-    __slots__ = ("asked", "before", "behind", "plain", "way")
+    __slots__ = ("asked", "before", "behind", "host", "plain", "way")
 
-    def __init__(self, asked: Asked, plain: PlainRequest, way: Way, before: bytes | None, behind: bytes) -> None:
+    def __init__(
+        self, asked: Asked, plain: PlainRequest, way: Way, host: str, before: bytes | None, behind: bytes
+    ) -> None:
+        self.host = host
         self.asked = asked
         self.plain = plain
         self.way = way
@@ -83,13 +83,14 @@ def without_credentials(pieces: Cut, plain: PlainRequest) -> PlainRequest | None
 
     :param pieces: the same message, cut.
     """
+    key, authorization, cookie = pieces
     if (
-        len(pieces.key) > MAX_KEY
+        len(key) > MAX_KEY
         or plain.body
         or plain.length is not None
         or plain.request_id is not None  # differs with every request
-        or pieces.authorization != plain.authorization
-        or pieces.cookie != plain.cookie
+        or authorization != plain.authorization
+        or cookie != plain.cookie
     ):
         return None
     kept = PlainRequest()

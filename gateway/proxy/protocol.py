@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, http_exceptions, web
@@ -52,12 +53,7 @@ def parser_reason(error: BaseException | None) -> Reason:
 class ClientProtocol(FastHandler):
     """One client connection."""
 
-    __slots__ = (
-        "_announced",
-        "_announces",
-        "_on_refused",
-        "_replies",
-    )
+    __slots__ = ("_on_refused", "_replies")
 
     def __init__(
         self,
@@ -66,22 +62,57 @@ class ClientProtocol(FastHandler):
         replies: Replies,
         on_refused: OnRefused,
         bounds: Bounds,
-        announces: Announces | None = None,
         fast: FastPath | None = None,
         **options: Any,
     ) -> None:
         super().__init__(manager, bounds=bounds, fast=fast, **options)
-        self._announces = announces
-        self._announced: bytes | None = None
         self._replies = replies
         self._on_refused = on_refused
 
-    # ---- the connection ----
+    def speak(self, replies: Replies) -> None:
+        """Answer with other words from now on."""
+        self._replies = replies
+
+    # ---- answers aiohttp would write ----
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's text quotes the request
+    ) -> web.StreamResponse:
+        """Answer for what never reached the handler, without a word of the request in it.
+
+        :raises ConnectionError: an answer has begun already; aiohttp then closes the connection.
+        """
+        self._stop_deadline()
+        self.take_handed()
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("an answer has begun already")
+        if status >= 500:  # noqa: PLR2004 - RFC 9110 section 15.6
+            _log.error("a request could not be handled", exc_info=exc)
+        reason = reasons.INTERNAL if status >= 500 else parser_reason(exc)  # noqa: PLR2004
+        return OwnAnswer(self._replies.failure(reason, self._on_refused(request, reason)), request, close=True)
+
+
+class AnnouncedProtocol(ClientProtocol):
+    """One connection of a proxy that tells by a PROXY header whom it is from.
+
+    :param announces: whether the socket's peer may.
+    """
+
+    __slots__ = ("_announced", "_announces")
+
+    def __init__(self, manager: web.Server, *, announces: Announces, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._announces = announces
+        self._announced: bytes | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Get in, and know whether a PROXY header comes first."""
+        """Get in, and expect the PROXY header first."""
         super().connection_made(transport)
-        if self._announces is not None and self._wire is not None:
+        if self._wire is not None:
             self._announced = b""
             peer = transport.get_extra_info("peername")
             if not isinstance(peer, tuple) or not self._announces(str(peer[0])):
@@ -112,32 +143,6 @@ class ClientProtocol(FastHandler):
         if announced.peer is not None and not self.announce(announced.peer, rest):
             return b""
         return rest
-
-    def speak(self, replies: Replies) -> None:
-        """Answer with other words from now on."""
-        self._replies = replies
-
-    # ---- answers aiohttp would write ----
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's text quotes the request
-    ) -> web.StreamResponse:
-        """Answer for what never reached the handler, without a word of the request in it.
-
-        :raises ConnectionError: an answer has begun already; aiohttp then closes the connection.
-        """
-        self._stop_deadline()
-        self.take_handed()
-        if request.writer.output_size > 0:
-            raise ConnectionResetError("an answer has begun already")
-        if status >= 500:  # noqa: PLR2004 - RFC 9110 section 15.6
-            _log.error("a request could not be handled", exc_info=exc)
-        reason = reasons.INTERNAL if status >= 500 else parser_reason(exc)  # noqa: PLR2004
-        return OwnAnswer(self._replies.failure(reason, self._on_refused(request, reason)), request, close=True)
 
 
 class ClientServer(web.Server):
@@ -194,13 +199,13 @@ class ClientServer(web.Server):
         return protocol
 
     def _make(self, manager: web.Server, fast: FastPath | None, announces: Announces | None) -> ClientProtocol:
-        return ClientProtocol(
+        make = ClientProtocol if announces is None else partial(AnnouncedProtocol, announces=announces)
+        return make(
             manager,
             fast=fast,
             replies=self._replies,
             on_refused=self._on_refused,
             bounds=self._bounds,
-            announces=announces,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self._bounds.limits.idle,
             lingering_time=LINGER,

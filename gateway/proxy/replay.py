@@ -142,7 +142,8 @@ class ReplayTable:
 
     def know(self, pieces: Cut, peer: Peer) -> Found | None:
         """What is asked, of whom and by whom, when a head came before that differs in nothing but credentials."""
-        head = self._heads.get(pieces.key)
+        key, authorization, cookie = pieces
+        head = self._heads.get(key)
         if head is None:
             return None
         caller = peer.caller
@@ -150,20 +151,20 @@ class ReplayTable:
             caller = self._caller(peer, head.plain)
             if caller is None:
                 return None
-        cookies = NO_COOKIES if pieces.cookie is None else self._cookies(peer, pieces.cookie)
+        cookies = NO_COOKIES if cookie is None else self._cookies(peer, cookie)
         if cookies is None:
             return None
-        return Found(head.asked, head.plain, head.way, caller, cookies, pieces.authorization, head)
+        return Found(head.asked, head.plain, head.way, caller, cookies, authorization, head)
 
     def remember(self, pieces: Cut, found: Found) -> None:
         """Know a head again, from the second time on that it comes: most come once, and are not worth it."""
-        mark = hash(pieces.key)
+        mark = hash(pieces[0])
         if self._seen.get(mark) is None:
             self._seen.put(mark, mark)
             return
         kept = without_credentials(pieces, found.plain)
         if kept is not None:
-            self._heads.put(pieces.key, found.remembered(kept))
+            self._heads.put(pieces[0], found.remembered(kept))
 
     def find(self, plain: PlainRequest, peer: Peer) -> Found | None:
         """What is asked, of whom and by whom; None when the request is one for the ordinary way."""

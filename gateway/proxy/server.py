@@ -105,8 +105,7 @@ class ProxyServer:
         self.live = LiveConnections(guard, audit, live, now=now)
         self._enforcer = self._enforce()
         self._proxy_protocol = proxy_protocol
-        self.on_answer: Callable[[str, int], None] | None = None
-        """Told the route's name, empty where none matched, and the status of each answer; returns at once."""
+        self._answered: Callable[[str, int], None] = _nobody
         self._server: ClientServer | None = None
         self._listeners: list[Listener] = []
         self._handling = 0
@@ -256,6 +255,13 @@ class ProxyServer:
         for upstream in self.upstreams.values():
             upstream.start()
 
+    def on_answer(self, told: Callable[[str, int], None]) -> None:
+        """Tell the route's name, empty where none matched, and the status of each answer. ``told`` returns at once."""
+        self._answered = told
+        if self.fast is not None:
+            self.fast.answered = told
+            self.fast.questions = self._fast_questions()
+
     @property
     def active(self) -> int:
         """Requests in flight."""
@@ -279,10 +285,6 @@ class ProxyServer:
         if self._closing:
             response.force_close()
         return response
-
-    def _answered(self, route: str, status: int) -> None:
-        if self.on_answer is not None:
-            self.on_answer(route, status)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         guard, upstreams, endpoints, replies = self.guard, self.upstreams, self._endpoints, self._replies
@@ -368,6 +370,10 @@ class ProxyServer:
         # Neither path nor host are known to mean anything, so neither is recorded.
         event = DecisionEvent(time.time(), request_id, request.method, "", "", peer_of(request), Deny(reason), 0)
         self._audit.record(event)
+
+
+def _nobody(_route: str, _status: int) -> None:
+    """Nobody counts."""
 
 
 def _tick(upstreams: Mapping[str, Upstream]) -> float:

@@ -66,11 +66,12 @@ class Way:
 class Asked:
     """A request line that was understood. ``ways``: by ``Host`` line, None for requests of the ordinary way."""
 
-    __slots__ = ("method", "safe", "target", "ways")
+    __slots__ = ("idempotent", "method", "safe", "target", "ways")
 
     def __init__(self, method: str, target: Target) -> None:
         self.method = method
         self.safe = method in SAFE
+        self.idempotent = method in IDEMPOTENT
         self.target = target
         self.ways: dict[bytes, Way | None] = {}
 
@@ -178,12 +179,12 @@ class Found:
     @property
     def host(self) -> str:
         """The authority that was asked, lower case."""
-        return self.plain.host[_HOST:-1].decode("ascii").lower()
+        return self.plain.host[_HOST:-1].decode("ascii").lower() if self.known is None else self.known.host
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be sent again when a connection dies before its answer."""
-        return not self.plain.length and self.asked.method in IDEMPOTENT
+        return self.asked.idempotent and not self.plain.length
 
     @property
     def mark(self) -> Mark:
@@ -226,7 +227,7 @@ class Found:
             at = len(lines) if kept.cookie_at < 0 else 2 + kept.cookie_at
             before = b"".join(b"%b\n" % one for one in lines[:at])
             behind = b"".join(b"%b\n" % one for one in lines[at + 1 :])
-        return KnownHead(self.asked, kept, self.way, before, behind)
+        return KnownHead(self.asked, kept, self.way, self.host, before, behind)
 
     def head(
         self,

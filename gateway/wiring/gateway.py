@@ -156,7 +156,7 @@ class Gateway:
             questions=self._assembly.questions,
             identity=self._assembly.identity,
         )
-        self._server.on_answer = self._lasting.metrics.answered
+        self._server.on_answer(self._lasting.metrics.answered)
         if self.on_news is not None:
             self._server.live.on_renewed = self._renewed
         self._watch_figures()

@@ -78,7 +78,6 @@ def test_a_copy_of_the_process_gives_ids_of_its_own() -> None:
     assert len(told) == len(set(told)) == 600
 
 
-
 @pytest.mark.parametrize(
     ("peer", "given", "kept"),
     [

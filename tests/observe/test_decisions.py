@@ -69,6 +69,7 @@ def test_every_kind_of_decision(decision: Decision, expected: dict[str, object])
 def test_lines_that_are_put_together_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """... writes what an earlier line said already without encoding it anew, and to the last byte as it would be."""
     monkeypatch.setattr(decisions, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(decisions, "MAX_PLACES", 2)
     lines = JsonLines(b"k")
     claims = [dataclasses.replace(CLAIMS, principal=Principal("acme", None, f"u{number}")) for number in range(4)]
     allowed = [
@@ -79,8 +80,9 @@ def test_lines_that_are_put_together_are_the_same(monkeypatch: pytest.MonkeyPatc
     refused = Challenge(reasons.NETWORK_CHANGED, "app", session=ALLOWED.session)
     for decision in [*allowed, elsewhere, refused, IGNORED, dataclasses.replace(IGNORED, session=None), *allowed] * 2:
         for path, client in (("/a", ""), ('/ü\r\n\u2028"\\', "2001:db8::1"), ("/" + "x" * 400, "203.0.113.9")):
-            given = event(decision, path=path)._replace(client=client, at=1_800_000_000.123456)
-            assert lines(given) == json_line(given, b"k")
+            for request_id in ("0af3", "of-a-proxy:1", 'x"y', "\x07", "ü" * 300):
+                given = event(decision, path=path)._replace(client=client, at=1_800_000_000.1, request_id=request_id)
+                assert lines(given) == json_line(given, b"k")
 
 
 @pytest.mark.parametrize("path", ["/a\nb", "/a\r\n12:00 allow", "/\x1b[31m", "/\u2028x", "/\u202egnp"])

@@ -119,7 +119,7 @@ async def test_questions_are_counted() -> None:
     """... counts an answered question under the route of the original request."""
     counts: list[tuple[str, int]] = []
     async with asked() as front, connected(front) as proxy:
-        front.proxy.on_answer = lambda route, status: counts.append((route, status))
+        front.proxy.on_answer(lambda route, status: counts.append((route, status)))
         for target in ("/x", "/x", "/api/x"):
             await proxy.ask(question(Dialect.ENVOY, target))
     assert counts == [("all", 200), ("all", 200), ("api", 200)]
