@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 HIGH_WATER: Final = 262_144
 """Bytes buffered before reading pauses."""
-READ_SIZE: Final = 73_728
-"""Bytes that asyncio is told to read at once: 64 KB and a head. It allocates that much for every read, and its own
-256 KB come fresh from the kernel each time, which costs more than everything else that is done for a small message."""
+READ_SIZE: Final = 262_144
+"""Bytes that asyncio is told to read at once, which is its own choice, too. It allocates that much for every read and
+gives back what was not needed; see :func:`keep_memory`."""
+_KEPT: Final = 4_194_304
+"""Bytes of a block from which on the C library asks the kernel for each one anew."""
 WRITE_SIZE: Final = 262_144
 """Bytes that may wait for an upstream that reads slowly before the client is told to wait; four times asyncio's usual.
 Each stop and go costs two system calls on either side."""
@@ -28,6 +30,16 @@ FLUSH_TIME: Final = 5.0
 """Seconds that the last bytes of a tunnel get to reach an upstream that reads slowly."""
 MAX_INTERIM: Final = 16
 """Interim answers taken before a final one; an endless row of them would hold the client for ever."""
+
+
+def keep_memory() -> None:
+    """Have the C library keep the memory of its last reads for the next ones.
+
+    glibc gets every block of 128 KB and more from the kernel and gives it back at once, page faults included, until it
+    has seen a larger one being freed (``mallopt(3)``, ``M_MMAP_THRESHOLD``). For a small message that would cost more
+    than everything else that is done for it.
+    """
+    bytes(_KEPT)
 
 
 class Receiver(Protocol):

@@ -32,6 +32,7 @@ from gateway.http.trail import TrailReaders
 from gateway.mutators.headers import upstream_fields
 from gateway.mutators.identity import IdentityWriter
 from gateway.proxy.bounded import Bounds
+from gateway.proxy.connection import keep_memory
 from gateway.proxy.direct import TICK, Watch
 from gateway.proxy.drain import drain
 from gateway.proxy.fast import NOTHING_KNOWN, FastPath
@@ -203,6 +204,7 @@ class ProxyServer:
         :raises ConfigError: the address cannot be listened on.
         """
         if self._server is None:
+            keep_memory()
             self._server = ClientServer(
                 self.handle,
                 replies=self._replies,
