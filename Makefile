@@ -45,14 +45,14 @@ test: test-web test-python ## Run all tests: the worker's, then everything in Py
 test-python: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) sw/node_modules/.complete ## Run the Python tests only
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-bench: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/bench tests/bench/express/node_modules/.complete ## Compare CPU per request with nginx, HAProxy, Envoy, Express
+bench: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/bench $(ASSETS) tests/bench/express/node_modules/.complete ## Compare CPU per request with nginx, HAProxy, Envoy, Express
 	@.ci/install nginx-light haproxy wrk
 	@$(PY) -m tests.bench.run $(ARGS)
 
 endurance: $(STAMPS)/gateway $(STAMPS)/test $(ASSETS) ## 200 SIGTERMs and 200 reloads under load: is a request lost?
 	@$(PY) -m tests.support.endurance $(ARGS)
 
-bench-questions: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/bench ## Compare CPU per forward-auth decision with the usual endpoint
+bench-questions: $(STAMPS)/gateway $(STAMPS)/test $(STAMPS)/bench $(ASSETS) ## Compare CPU per forward-auth decision with the usual endpoint
 	@$(PY) -m tests.bench.forward_auth $(ARGS)
 
 test-web: $(STAMPS)/web sw/node_modules/.complete ## Run the worker's unit tests only

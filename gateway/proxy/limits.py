@@ -116,6 +116,7 @@ class MeasuredParser:
         """
         if self._refused or (self._last_of_all and self._last.is_eof()):
             return (), False, b""
+        in_head = self._last is None or self._last.is_eof()  # asked now, for the data may be a body's last piece
         try:
             found: tuple[Sequence[Any], bool, bytes] = self._parser.feed_data(data)
         except http_exceptions.HttpProcessingError:
@@ -127,7 +128,7 @@ class MeasuredParser:
             if message.upgrade and message.headers.get(hdrs.UPGRADE, "").lower() != _UPGRADE:
                 self._last_of_all = True
                 return (*found[0][:-1], (message._replace(should_close=True), self._last)), *found[1:]
-        elif self._last is None or self._last.is_eof():
+        elif in_head:
             self.head += len(data)
             if self.head > MAX_UNFINISHED_HEAD:
                 self._refused = True

@@ -11,39 +11,36 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
-from tests.bench.load import LUA_QUESTION, Measured, Profile, cpu_seconds, free_port, load, reachable
-from tests.bench.peers import ASKED, ROOT, Site
+from tests.bench.load import LUA_QUESTION, Measured, Profile, RowFailedError, cpu_seconds, load, running
+from tests.bench.peers import ASKED, Site
 from tests.bench.run import PADDING
 from tests.support import forge
+from tests.support.ports import free_port
 
 PROMISED: Final = 0.25
 """What a warm decision may cost at most, measured in the usual endpoint's."""
 USUAL: Final = "usual endpoint"
+CLIENT: Final = "203.0.113.7"
+"""Whom the questions are about: the address in them, and that of the sign-in."""
 QUESTION: Final = Profile("question", path="/.gateway/auth/nginx", script=LUA_QUESTION)
 
 
 def measure(site: Site, peer: str, seconds: int) -> Measured:
     """One peer, started for it and warmed up for a second."""
     port = free_port()
-    process = subprocess.Popen(ASKED[peer](site, port), cwd=ROOT, stdin=subprocess.DEVNULL)
-    try:
-        reachable(port, process)
+    with running(site, ASKED[peer](site, port), port) as process:
         load(site, port, QUESTION, 1)
-        before, started = cpu_seconds(process.pid), time.monotonic()
+        before, started = cpu_seconds(process), time.monotonic()
         done = load(site, port, QUESTION, seconds)
         took = time.monotonic() - started
-        micros = (cpu_seconds(process.pid) - before) * 1e6 / done.requests
+        micros = (cpu_seconds(process) - before) * 1e6 / done.requests
         return Measured(micros, done.requests / took, done.p50, done.p99)
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def main() -> None:
@@ -56,14 +53,19 @@ def main() -> None:
             raise SystemExit(f"{tool} is needed for the benchmark; install it with your system's packages")
     found: dict[str, list[Measured]] = {peer: [] for peer in ASKED}
     with tempfile.TemporaryDirectory() as name:
-        site = Site(Path(name), free_port())
-        site.keys.write_bytes(forge.certificates())
-        token = forge.id_token(now=time.time(), uid="user-000000", padding=PADDING)
+        services = free_port()
+        site = Site(Path(name), services, services)
+        site.write_keys()
+        token = forge.id_token(now=time.time(), uid="user-000000", signInIpAddress=CLIENT, padding=PADDING)
         (site.directory / QUESTION.tokens).write_text(token + "\n")
-        for number in range(options.rounds):
-            order = list(ASKED) if number % 2 else list(reversed(ASKED))
-            for peer in order:
-                found[peer].append(measure(site, peer, options.seconds))
+        with running(site, site.stand_ins(), services, "stand-ins.log"):
+            for number in range(options.rounds):
+                order = list(ASKED) if number % 2 else list(reversed(ASKED))
+                for peer in order:
+                    try:
+                        found[peer].append(measure(site, peer, options.seconds))
+                    except RowFailedError as failure:
+                        raise SystemExit(f"{peer}: {failure}") from failure
     usual = statistics.median(one.micros for one in found[USUAL])
     ratios = {}
     for peer, measured in found.items():

@@ -38,6 +38,6 @@ end
 
 function done(summary, latency, _)
   local errors = summary.errors
-  local bad = errors.status + errors.connect + errors.read + errors.write + errors.timeout
-  io.write(string.format("RESULT %d %d %d %d\n", summary.requests, bad, latency:percentile(50), latency:percentile(99)))
+  io.write(string.format("RESULT %d %d %d %d %d %d %d %d\n", summary.requests, latency:percentile(50),
+    latency:percentile(99), errors.status, errors.connect, errors.read, errors.write, errors.timeout))
 end

@@ -23,7 +23,8 @@ app.use(async (request, response, next) => {
   try {
     if (scheme !== 'Bearer') throw new Error('no token');
     const claims = await auth.verifyIdToken(token);
-    if ((claims.signInIpAddress ?? '127.0.0.1') !== '127.0.0.1') throw new Error('another address');
+    const client = request.socket.remoteAddress;
+    if ((claims.signInIpAddress ?? client) !== client) throw new Error('another address');
     request.headers['x-forwarded-user'] = claims.uid;
     delete request.headers.authorization;
     next();
