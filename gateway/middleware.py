@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiohttp import web
 
+from gateway import reasons
 from gateway.core.context import Headers
 from gateway.core.decision import Allow
 from gateway.errors import RequestError
@@ -39,6 +40,7 @@ from gateway.http.negotiate import form_of_refusal
 from gateway.mutators.headers import private_fields, varying_fields
 from gateway.policy.assurance import Requirements
 from gateway.policy.expression import Expression
+from gateway.policy.ip_change import Preset
 from gateway.policy.routes import Auth, Route
 
 if TYPE_CHECKING:
@@ -251,11 +253,18 @@ async def session_ended(request: web.Request) -> Reason:
     while True:
         await asyncio.sleep(CHECK_EVERY)
         guard = enforcement.guard
-        if guard.holds(decision, time.time()):
+        if guard.holds(decision, time.time(), under_way=True):
             continue
-        found = await guard.judge_on(passed.route, decision.client, passed.context)
+        route = passed.route
+        if decision.conditions.generation == guard.generation:
+            # Where it came from was weighed when it began. A connection that lingers is no sign that somebody is there,
+            # and remembered as one it would stand against its owner, who has moved on to another network.
+            route = replace(route, preset=Preset.OFF)
+        found = await guard.judge_on(route, decision.client, passed.context)
         if not isinstance(found, Allow) or found.session is None:
-            return found.ignored if isinstance(found, Allow) and found.ignored is not None else found.reason
+            reason = found.ignored if isinstance(found, Allow) and found.ignored is not None else found.reason
+            # The credential is the one that was good once: a cookie that counts as none by now has expired.
+            return reasons.TOKEN_EXPIRED if reason in (reasons.SIGN_IN_REQUIRED, reasons.ANONYMOUS) else reason
         decision = found
 
 

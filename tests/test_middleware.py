@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import functools
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from gateway.adapters.memory import MemoryDenyList
 from gateway.clock import SystemClock
 from gateway.core.claims import Claims
 from gateway.core.client_ip import AddressResolver
+from gateway.core.credential import CookieName
 from gateway.guard import SessionGuard
 from gateway.http.endpoints import Endpoints, LoginSettings
 from gateway.http.enforce import Enforcer
@@ -69,7 +70,10 @@ class World:
 
 
 def enforcement_of(
-    *routes: Route, tokens: dict[str, Claims] | None = None, readers: TrailReaders | None = None
+    *routes: Route,
+    tokens: dict[str, Claims] | None = None,
+    readers: TrailReaders | None = None,
+    cookies: Sequence[CookieName] = (),
 ) -> tuple[Enforcement, Any]:
     tokens = tokens or {
         GOOD: claims_of(),
@@ -86,6 +90,7 @@ def enforcement_of(
         addresses=AddressResolver(),
         clock=SystemClock(),
         deny_list=deny_list,
+        cookies=dict.fromkeys(cookies, verifier),
     )
     assets = FakeAssets()
     replies = Replies(assets, title="Acme")
@@ -102,8 +107,10 @@ def enforcement_of(
 
 
 @asynccontextmanager
-async def serving(app: web.Application, *routes: Route, readers: TrailReaders | None = None) -> AsyncIterator[World]:
-    enforcement, parts = enforcement_of(*routes, readers=readers)
+async def serving(
+    app: web.Application, *routes: Route, readers: TrailReaders | None = None, cookies: Sequence[CookieName] = ()
+) -> AsyncIterator[World]:
+    enforcement, parts = enforcement_of(*routes, readers=readers, cookies=cookies)
     install(app, enforcement)
     async with TestClient(TestServer(app)) as client:
         yield World(client, *parts)

@@ -58,6 +58,7 @@ async def test_a_route_that_needs_no_session_costs_little_more() -> None:
         assert bare.port is not None
         assert guarded.port is not None
         least_bare = least_guarded = float("inf")
+        limit = LIMIT
         for number in range(ROUNDS):
             # In turns, and the least of each: what others do to the machine only ever adds.
             least_bare = min(least_bare, await cost(bare.port))

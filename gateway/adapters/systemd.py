@@ -48,7 +48,7 @@ def handed_over(environment: MutableMapping[str, str]) -> Handed:
     if process is None or count is None or process != str(os.getpid()):
         return Handed()
     if not count.isdecimal() or int(count) > MAX_SOCKETS:
-        raise ConfigError("LISTEN_FDS", "is not a number of sockets")
+        raise ConfigError("LISTEN_FDS", "is not a number of sockets", "systemd sets it; unset it elsewhere")
     split = names.split(":") if names else []
     public: list[socket.socket] = []
     admin: list[socket.socket] = []
@@ -58,10 +58,14 @@ def handed_over(environment: MutableMapping[str, str]) -> Handed:
         try:
             one = socket.socket(fileno=descriptor)
         except OSError as error:
-            raise ConfigError("LISTEN_FDS", f"descriptor {descriptor} is no socket: {error.strerror}") from None
+            raise ConfigError(
+                "LISTEN_FDS", f"descriptor {descriptor} is no socket: {error.strerror}", "see the .socket unit"
+            ) from None
         (admin if offset < len(split) and split[offset] == _ADMIN else public).append(one)
     if len(admin) > 1:
-        raise ConfigError("LISTEN_FDNAMES", "names more than one socket admin")
+        raise ConfigError(
+            "LISTEN_FDNAMES", "names more than one socket admin", "see FileDescriptorName= of the .socket units"
+        )
     return Handed(public, admin[0] if admin else None)
 
 

@@ -212,7 +212,7 @@ def _read_claims(path: Path) -> dict[str, Any]:
         what = error.strerror if isinstance(error, OSError) else "is not JSON"
         raise ConfigError("--claims", f"{path}: {what}", 'a JSON object such as {"sub": "u1", …}') from None
     if not isinstance(payload, dict):
-        raise ConfigError("--claims", f"{path} is not a JSON object")
+        raise ConfigError("--claims", f"{path} is not a JSON object", 'such as {"sub": "u1", …}')
     return payload
 
 
@@ -229,7 +229,7 @@ def _context(asked: Asked, token: str | None) -> RequestContext:
     for header in asked.headers:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
-            raise ConfigError("--header", "is not written as Name: value")
+            raise ConfigError("--header", "is not written as Name: value", "such as --header 'Accept: text/html'")
         lines.append((name.strip().encode("latin-1", "replace"), value.strip().encode("latin-1", "replace")))
     if token is not None:
         lines.append((b"Authorization", b"Bearer " + token.encode("ascii", "replace")))

@@ -27,7 +27,7 @@ def run_idp(*, listen: str, project: str, database: Path | None) -> None:
     try:
         address = HostPort.parse(listen)
     except ValueError as error:
-        raise ConfigError("--listen", str(error)) from None
+        raise ConfigError("--listen", str(error), "such as 127.0.0.1:9099") from None
     set_up_logging()
     run(_serve(address, project, database))
 

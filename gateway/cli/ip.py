@@ -147,7 +147,9 @@ def _equipment(loaded: Loaded | None) -> tuple[NetworkSettings, GeoFilesLocator 
         locator.refresh()
         for status in locator.status():
             if status.error is not None:
-                raise ConfigError(f"$.network.{status.name}", f"{status.path}: {status.error}")
+                raise ConfigError(
+                    f"$.network.{status.name}", f"{status.path}: {status.error}", "name a file that can be read"
+                )
     return network_settings(loaded.config), locator
 
 

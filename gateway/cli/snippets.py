@@ -24,8 +24,14 @@ WRITERS: Final[dict[Dialect, Callable[[Site], str]]] = {
 
 
 def run_snippets(dialect: Dialect, config: Path | None, *, site: str, port: int, upstream: str) -> None:
-    """Print the configuration.
+    """Print the configuration, and on standard error what the gateway's own file still lacks for it.
 
     :raises ConfigError: the gateway's own configuration is wrong, or the backend is not clear.
     """
-    sys.stdout.write(WRITERS[dialect](site_of(load(config).config, host=site, port=port, upstream=upstream)))
+    own = load(config).config
+    sys.stdout.write(WRITERS[dialect](site_of(own, host=site, port=port, upstream=upstream)))
+    if dialect not in own.forward_auth.dialects:
+        sys.stderr.write(
+            f'note: {dialect} may not ask this gateway yet; write [forward_auth] dialects = ["{dialect}"] and its '
+            "address into [listen] trusted_proxies\n"
+        )

@@ -397,7 +397,7 @@ async def _all_up(workers: Workers, signals: Signals) -> bool:
     for wait in waits:
         wait.cancel()
     if workers.failed.is_set():
-        raise ConfigError("listen.workers", "a worker cannot serve; what it wrote above says why")
+        raise ConfigError("listen.workers", "a worker cannot serve", "what it wrote above says why")
     return not signals.stop.is_set()
 
 

@@ -36,7 +36,7 @@ def requirements(table: model.Require | None, where: str, auth: Auth) -> Require
         raise ConfigError(where, f'means nothing on a route with auth = "{auth}"', 'use auth = "required"')
     for name in ("roles", "sign_in_provider"):
         if not all(getattr(table, name)):
-            raise ConfigError(f"{where}.{name}", "holds an empty text")
+            raise ConfigError(f"{where}.{name}", "holds an empty text", "leave it out, or name one")
     if table.max_auth_age is not None and table.max_auth_age < 1:
         raise ConfigError(f"{where}.max_auth_age", "is less than a second", 'such as "15m"')
     return Requirements(
@@ -88,7 +88,11 @@ def cors(table: model.Cors | None, where: str, methods: Sequence[str]) -> Cors |
     if any(method != method.upper() or not method.isalpha() for method in chosen):
         raise ConfigError(f"{where}.methods", "are written in capitals", '["GET", "POST"]')
     if methods and not set(chosen) <= set(methods):
-        raise ConfigError(f"{where}.methods", "names a method that the route does not take")
+        raise ConfigError(
+            f"{where}.methods",
+            "names a method that the route does not take",
+            "add it to match.methods, or leave it out",
+        )
     for name in ("headers", "expose"):
         if any(_FIELD_NAME.fullmatch(field) is None or field == "*" for field in getattr(table, name)):
             raise ConfigError(f"{where}.{name}", "holds something that is no header's name", "list each one")

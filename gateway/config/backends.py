@@ -104,7 +104,7 @@ def check_upstream(upstream: Upstream, where: str) -> None:
     :raises ConfigError: at the first thing that does not fit.
     """
     if not upstream.urls:
-        raise ConfigError(f"{where}.urls", "holds no address")
+        raise ConfigError(f"{where}.urls", "holds no address", 'such as ["http://127.0.0.1:3000"]')
     for position, url in enumerate(upstream.urls):
         if url.path:
             raise ConfigError(
@@ -135,7 +135,7 @@ def _check_tls(upstream: Upstream, tls: UpstreamTls, where: str) -> None:
     if tls.server_name and not _is_server_name(tls.server_name):
         raise ConfigError(f"{where}.server_name", "is no name of a host", 'such as "app.internal"')
     if bool(tls.cert_file) is not bool(tls.key_file):
-        raise ConfigError(f"{where}.cert_file", "and key_file come together or not at all")
+        raise ConfigError(f"{where}.cert_file", "and key_file come together or not at all", "name both, or neither")
     if not tls.verify and not all(is_loopback_host(url.host) for url in secure):
         raise ConfigError(
             f"{where}.verify",
@@ -143,7 +143,7 @@ def _check_tls(upstream: Upstream, tls: UpstreamTls, where: str) -> None:
             "name the certificate's authority with ca_file, or its name with server_name",
         )
     if not tls.verify and (tls.ca_file or tls.server_name):
-        raise ConfigError(f"{where}.verify", "is off, so ca_file and server_name would mean nothing")
+        raise ConfigError(f"{where}.verify", "is off, so ca_file and server_name would mean nothing", "switch it on")
 
 
 def _is_server_name(name: str) -> bool:
@@ -158,12 +158,12 @@ def _check_health(health: Health, where: str) -> None:
     if _TARGET.fullmatch(health.path) is None:
         raise ConfigError(f"{where}.path", "is not a path", 'such as "/healthz"')
     if health.every < MIN_INTERVAL:
-        raise ConfigError(f"{where}.every", f"is less than {MIN_INTERVAL} seconds")
+        raise ConfigError(f"{where}.every", f"is less than {MIN_INTERVAL} seconds", 'such as "10s"')
     if health.timeout <= 0:
         raise ConfigError(f"{where}.timeout", "is no time at all", 'such as "2s"')
     for name in ("healthy_after", "unhealthy_after"):
         if getattr(health, name) < 1:
-            raise ConfigError(f"{where}.{name}", "is less than 1")
+            raise ConfigError(f"{where}.{name}", "is less than 1", "the number of checks in a row that it takes")
 
 
 def path_rewrite(route: model.Route, where: str) -> PathRewrite | None:

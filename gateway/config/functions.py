@@ -178,7 +178,9 @@ def check_functions(config: Config) -> None:
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback_host(parts.hostname or "")):
             raise ConfigError(where, "is no https address", "the trigger's URL, exactly as it is registered")
     if functions.sign_in_ip == "network" and not config.network.claim_key:
-        raise ConfigError("$.functions.sign_in_ip", "is network, which needs network.claim_key")
+        raise ConfigError(
+            "$.functions.sign_in_ip", "is network, which needs network.claim_key", "set that key, or write address"
+        )
     if functions.verification_mail is not None:
         _check_mail(config, functions.verification_mail)
     if functions.listen.is_off:
@@ -205,4 +207,4 @@ def _check_mail(config: Config, mail: VerificationMail) -> None:
     if not mail.sender:
         raise ConfigError(f"{where}.sender", "is empty", '"Example <noreply@example.com>"')
     if "{link}" not in mail.text:
-        raise ConfigError(f"{where}.text", "has no {link}")
+        raise ConfigError(f"{where}.text", "has no {link}", "write {link} where the address belongs")

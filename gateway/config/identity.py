@@ -45,7 +45,7 @@ def claim_fields(identity: model.Identity, where: str) -> tuple[tuple[str, str],
         if name.lower() in _TAKEN or name.lower() in seen:
             raise ConfigError(key, "says something else already", "choose another name")
         if not claim:
-            raise ConfigError(key, "names no claim")
+            raise ConfigError(key, "names no claim", 'such as "department"')
         seen.add(name.lower())
     return tuple(identity.claims.items())
 

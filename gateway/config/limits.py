@@ -25,9 +25,11 @@ def check_limits(limits: Limits) -> None:
         if getattr(limits, name) < 0:
             raise ConfigError(f"$.limits.{name}", "is less than 0", "0 takes as many as there are files for")
     if limits.connections and limits.per_peer > limits.connections:
-        raise ConfigError("$.limits.per_peer", "is more than limits.connections")
+        raise ConfigError("$.limits.per_peer", "is more than limits.connections", "lower it, or raise the other")
     if not MIN_HEAD <= limits.head <= MAX_HEAD:
-        raise ConfigError("$.limits.head", f"is not between {spelled(MIN_HEAD)} and {spelled(MAX_HEAD)}")
+        raise ConfigError(
+            "$.limits.head", f"is not between {spelled(MIN_HEAD)} and {spelled(MAX_HEAD)}", 'such as "10s"'
+        )
     if limits.idle <= 0:
         raise ConfigError("$.limits.idle", "is 0", "connections are kept for a while, or a browser opens one each time")
     for name in ("upload_window", "download_window"):

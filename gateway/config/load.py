@@ -105,7 +105,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), "there is no such file", "gateway serve --config FILE names it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            str(path), f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
+            str(path),
+            f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}",
+            "name a TOML file that this user may read",
         ) from None
     try:
         return tomllib.loads(text)
@@ -144,7 +146,9 @@ def _from_text(dotted: str, text: str, name: str) -> object:
         fields = _fields(type_)
         if fields is None or part not in fields:
             close = difflib.get_close_matches(part, fields or (), n=1)
-            raise ConfigError(name, f"sets {dotted}, which is no key", f"did you mean {close[0]}?" if close else "")
+            raise ConfigError(
+                name, f"sets {dotted}, which is no key", f"did you mean {close[0]}?" if close else _LISTED
+            )
         type_ = fields[part]
     if type_ in {bool, int} or typing.get_origin(type_) is tuple:
         try:
@@ -193,19 +197,36 @@ _HINTS: Final = dict.fromkeys(
 """What to try where a configuration that says too little is most often none at all."""
 
 
+_LISTED: Final = "the configuration reference lists every key"
+_EXPECTED: Final = re.compile(r"Expected `(\w+)")
+_WRITTEN: Final = {
+    "bool": "write true or false, without quotation marks",
+    "int": "write a number, without quotation marks",
+    "float": "write a number, without quotation marks",
+    "str": "write it in quotation marks",
+    "array": 'write a list: ["a", "b"]',
+    "object": "it is a table: write its keys in braces, or below a line of its own in brackets",
+}
+"""What to write where another type was expected, by the name that msgspec gives it."""
+
+
 def _explained(error: msgspec.ValidationError) -> ConfigError:
     match = _MSGSPEC_PATH.match(str(error))
     what, where = (match["what"], match["where"]) if match is not None else (str(error), None)
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if missing is not None:
         key = f"{where or '$'}.{missing[1]}"
-        return ConfigError(key, "is missing", _HINTS.get(key, ""))
+        return ConfigError(key, "is missing", _HINTS.get(key) or f"write {missing[1]} = …; {_LISTED}")
     enumeration = _type_at(where or "$")
     known = ""
     if isinstance(enumeration, type) and issubclass(enumeration, enum.Enum):
         known = "one of " + ", ".join(str(member) for member in enumeration)
     elif typing.get_origin(enumeration) is typing.Literal:
         known = "one of " + ", ".join(typing.get_args(enumeration))
+    else:
+        due = _EXPECTED.match(what)
+        told = "" if "such as" in what else _LISTED
+        known = _WRITTEN.get(due[1], told) if due is not None else told
     return ConfigError(where or "$", what[0].lower() + what[1:] if what else "is wrong", known)
 
 

@@ -51,7 +51,9 @@ def check_provider_functions(functions: ProviderFunctions) -> None:
                 f"$.provider.functions.{name}", "is no address of a function", "such as http://127.0.0.1:8081/"
             )
     if not 0 < functions.deadline <= MAX_DEADLINE:
-        raise ConfigError("$.provider.functions.deadline", f"is not between 0 and {MAX_DEADLINE:g} seconds")
+        raise ConfigError(
+            "$.provider.functions.deadline", f"is not between 0 and {MAX_DEADLINE:g} seconds", 'such as "7s"'
+        )
 
 
 def _is_absolute(address: str) -> bool:

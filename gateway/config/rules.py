@@ -79,9 +79,11 @@ def _check_firebase(config: Config, environment: Mapping[str, str]) -> None:
     if firebase.clock_skew > MAX_SKEW:
         raise ConfigError("$.firebase.clock_skew", f"is more than {MAX_SKEW} seconds", "mend the clock instead")
     if firebase.credentials not in {"adc", "none"} and not firebase.credentials.startswith("file:"):
-        raise ConfigError("$.firebase.credentials", "is none of adc, none and file:PATH")
+        raise ConfigError(
+            "$.firebase.credentials", "is none of adc, none and file:PATH", 'such as "file:service-account.json"'
+        )
     if config.revocation.max_staleness < _MIN_STALENESS:
-        raise ConfigError("$.revocation.max_staleness", f"is less than {_MIN_STALENESS} seconds")
+        raise ConfigError("$.revocation.max_staleness", f"is less than {_MIN_STALENESS} seconds", 'such as "60s"')
     if firebase.emulator is not None:
         if not firebase.emulator.is_loopback:
             raise ConfigError(
@@ -122,7 +124,9 @@ def _check_listen(config: Config) -> None:
         raise ConfigError("$.listen.prefix", "must start and end with / and hold a name", 'the default is "/.gateway/"')
     worker = config.listen.worker
     if not worker.startswith("/") or not worker.endswith(".js") or worker.startswith(prefix) or "//" in worker:
-        raise ConfigError("$.listen.worker", "must be a path that ends in .js, outside the prefix")
+        raise ConfigError(
+            "$.listen.worker", "must be a path that ends in .js, outside the prefix", 'such as "/service-worker.js"'
+        )
     if config.listen.proxy_protocol and not config.listen.trusted_proxies:
         raise ConfigError(
             "$.listen.proxy_protocol", "needs listen.trusted_proxies", "name the networks of the proxies that send it"
@@ -144,12 +148,12 @@ def _check_listen(config: Config) -> None:
             "leave it out here and run `gateway functions serve` beside the gateway",
         )
     if config.reload.every < MIN_LOOK:
-        raise ConfigError("$.reload.every", f"is less than {MIN_LOOK:g} seconds")
+        raise ConfigError("$.reload.every", f"is less than {MIN_LOOK:g} seconds", 'such as "2s"')
     for index, path in enumerate(config.login.return_to):
         if not path.startswith("/"):
-            raise ConfigError(f"$.login.return_to[{index}]", "must start with /")
-    if not config.login.home.startswith("/") or config.login.home.startswith("//"):
-        raise ConfigError("$.login.home", "must be a path of this site")
+            raise ConfigError(f"$.login.return_to[{index}]", "must start with /", 'such as "/app"')
+    if not config.login.home.startswith("/") or config.login.home.startswith("//") or "\\" in config.login.home:
+        raise ConfigError("$.login.home", "must be a path of this site", 'such as "/"')
 
 
 def _check_network(config: Config) -> None:
@@ -170,9 +174,13 @@ def _check_network(config: Config) -> None:
 def _check_worker(config: Config) -> None:
     worker, prefix = config.worker, config.listen.prefix
     if not worker.enabled and not worker.own and config.session.cookie == "off":
-        raise ConfigError("$.worker.enabled", "is false and session.cookie is off: nothing would carry a session")
+        raise ConfigError(
+            "$.worker.enabled",
+            "is false and session.cookie is off: nothing would carry a session",
+            "switch one of them on",
+        )
     if worker.own and (not worker.own.startswith("/") or worker.own.startswith((prefix, "//"))):
-        raise ConfigError("$.worker.own", "must be a path of your app, outside the prefix")
+        raise ConfigError("$.worker.own", "must be a path of your app, outside the prefix", 'such as "/sw.js"')
     if worker.own == config.listen.worker:
         raise ConfigError("$.worker.own", "is listen.worker, which the gateway serves", "move one of them")
     if not worker.apps:
@@ -182,7 +190,7 @@ def _check_worker(config: Config) -> None:
             raise ConfigError(f"$.worker.apps[{index}].name", "is empty", 'the SDK calls it "[DEFAULT]"')
     for index, path in enumerate(worker.excluded):
         if not path.startswith("/"):
-            raise ConfigError(f"$.worker.excluded[{index}]", "must start with /")
+            raise ConfigError(f"$.worker.excluded[{index}]", "must start with /", 'such as "/static/"')
 
 
 def _check_session(config: Config) -> None:
@@ -214,7 +222,7 @@ def _check_upstreams(config: Config) -> None:
     for index, upstream in enumerate(config.upstream):
         where = f"$.upstream[{index}]"
         if not upstream.name or upstream.name in names:
-            raise ConfigError(f"{where}.name", "is empty or stands twice")
+            raise ConfigError(f"{where}.name", "is empty or stands twice", "each backend needs a name of its own")
         names.add(upstream.name)
         check_upstream(upstream, where)
     if not config.upstream:
@@ -247,7 +255,7 @@ def policy_routes(config: Config) -> RouteTable:
             )
         name = route.name or f"route-{index + 1}"
         if name in names:
-            raise ConfigError(f"{where}.name", f"{name!r} stands twice")
+            raise ConfigError(f"{where}.name", f"{name!r} stands twice", "choose another name")
         names.add(name)
         if any(method != method.upper() or not method.isalpha() for method in route.match.methods):
             raise ConfigError(f"{where}.match.methods", "are written in capitals", '["GET", "POST"]')
@@ -274,6 +282,6 @@ def policy_routes(config: Config) -> RouteTable:
         try:
             RouteTable([row])
         except ValueError as error:
-            raise ConfigError(f"{where}.match", str(error)) from None
+            raise ConfigError(f"{where}.match", str(error), 'such as { path = "/app/**" }') from None
         rows.append(row)
     return RouteTable(rows)

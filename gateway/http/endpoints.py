@@ -55,6 +55,7 @@ STANDARD_CLAIMS: Final = frozenset(
         "jti",
         "auth_time",
         "user_id",
+        "provider_id",
         "firebase",
         "email",
         "email_verified",
@@ -237,17 +238,17 @@ class Endpoints:
         return Reply(reply.status, (*reply.headers, ("Allow", f"GET, HEAD{more}")), reply.body)
 
     def _page(self, template: Template, mode: str, target: Target) -> Reply:
-        never = (f"{self._prefix}login", f"{self._prefix}logout")
+        home, never = self._login.home, (f"{self._prefix}login", f"{self._prefix}logout")
         wanted = parameter(target.query, "rd")
         reason = parameter(target.query, "reason")
         config = {
             **self._page_config,
             "mode": mode,
-            "rd": safe_return_path(wanted, allowed_prefixes=self._login.return_to, never=never) if wanted else "",
+            "rd": safe_return_path(wanted, self._login.return_to, never=never, otherwise=home) if wanted else "",
             "reason": reason if reason in reasons.TABLE else "",
         }
         if mode == "login" and not config["rd"]:
-            config["rd"] = self._login.home
+            config["rd"] = home
         values = {"config": json.dumps(config), "title": self._login.title or "Sign in", "prefix": self._prefix}
         headers = (*self._page_headers, CLEAR_SITE_DATA) if mode == "logout" else self._page_headers
         return Reply(200, headers, template.render(values))

@@ -99,7 +99,7 @@ class Replies:
             return self.failure(decision.reason, request_id, form, retry_after=decision.retry_after)
         form = form_of_challenge(context, setting)
         if form.redirect:
-            return self._to_login(decision.reason, context.target.raw)
+            return self._to_login(decision.reason, context.target.raw, request_id)
         return self.failure(decision.reason, request_id, form, demand=_demand(decision))
 
     def failure(
@@ -131,7 +131,7 @@ class Replies:
         headers = [("Content-Type", "application/problem+json"), ("X-Content-Type-Options", "nosniff")]
         return Reply(reason.status, (*headers, *common), self._problem(reason, request_id), close)
 
-    def _to_login(self, reason: Reason, target: str) -> Reply:
+    def _to_login(self, reason: Reason, target: str, request_id: str) -> Reply:
         wanted = quote(safe_return_path(target, never=(f"{self._prefix}login", f"{self._prefix}logout")), safe="/")
         if len(wanted) > _MAX_ENCODED_RETURN:
             wanted = HOME
@@ -141,6 +141,7 @@ class Replies:
             ("Vary", ", ".join(READ_BY_NEGOTIATION)),
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
+            ("X-Request-Id", request_id),
         )
         return Reply(302, headers)
 

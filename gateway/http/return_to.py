@@ -7,7 +7,7 @@ which refuses empty segments, backslashes, dot segments and their escapes, doubl
 URL parser (WHATWG URL, "path absolute" state) cannot leave the origin. The query may hold anything that a request
 target may: ``?next=%2Fhome`` is an honest deep link and decides no origin.
 
-Anything else becomes ``/``: this is a convenience, so it is dropped without a word rather than argued about.
+Anything else becomes the front page: this is a convenience, so it is dropped without a word rather than argued about.
 """
 
 from __future__ import annotations
@@ -31,34 +31,37 @@ _MAX_PARAMETERS: Final = 32
 """Query parameters of a login address that are read; the gateway itself writes two."""
 
 
-def safe_return_path(raw: str | None, *, allowed_prefixes: Sequence[str] = ("/",), never: Sequence[str] = ()) -> str:
-    """``raw`` when it is a path of this site, else ``/``.
+def safe_return_path(
+    raw: str | None, allowed_prefixes: Sequence[str] = ("/",), *, never: Sequence[str] = (), otherwise: str = HOME
+) -> str:
+    """``raw`` when it is a path of this site, else ``otherwise``.
 
     :param raw: a path with optional query and fragment, percent-decoded once (as it stood in ``rd``).
     :param allowed_prefixes: path prefixes that may be returned to, on segment boundaries.
     :param never: paths that are not returned to, like the login page itself, which would only come back.
+    :param otherwise: the operator's own front page, where that is not ``/``.
     """
     if raw is None or not raw.startswith("/") or len(raw) > MAX_LENGTH:
-        return HOME
+        return otherwise
     if raw.isascii():
         text = raw
     else:
         try:
             text = quote(raw, safe=_ASCII_VISIBLE)
         except UnicodeEncodeError:  # a lone surrogate
-            return HOME
+            return otherwise
     address, hash_sign, fragment = text.partition("#")
     try:
         target = parse_target(address)
     except RequestError:
-        return HOME
+        return otherwise
     if _FRAGMENT.fullmatch(fragment) is None or "\\" in target.query or "\\" in fragment:
-        return HOME
+        return otherwise
     readings = (target.path, *target.readings)
     if any(_below(path, prefix) for path in readings for prefix in never):
-        return HOME
+        return otherwise
     if not any(_below(target.path, prefix) for prefix in allowed_prefixes):
-        return HOME
+        return otherwise
     return address + hash_sign + fragment
 
 

@@ -10,7 +10,7 @@ The rules this file obeys:
    page can do it no more than anything else (:mod:`gateway.policy.cross_site`).
 3. ``Clear-Site-Data`` (W3C Clear Site Data section 3.1) names the cache alone, where pages of the session may lie.
    ``storage`` would unregister the worker and wipe the application's own data, ``cookies`` its other cookies; the SDK's
-   record of the user is the logout page's to remove.
+   record of the user is the logout page's to remove. The cookies that carry the session go one by one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gateway.core.decision import Allow, Decision, Deny
 from gateway.core.ports import SessionDenyList
 from gateway.errors import RequestError, RevocationUnavailable
 from gateway.guard import SessionGuard
-from gateway.http.cookies import spent_cookie
+from gateway.http.cookies import CLEAR_SITE_DATA, Fields, SessionCookieSettings, clear_cookie_headers, spent_cookie
 from gateway.http.negotiate import PROBLEM
 from gateway.http.reply import Replies, Reply
 from gateway.http.session_cookie import BodyReader
@@ -47,6 +47,7 @@ class SignOut:
 
     :param revoke: ends all sessions of a user at the account service and here, or raises
         :class:`~gateway.errors.RevocationUnavailable` and has changed nothing; None where there is no account service.
+    :param cookies: which cookies carry sessions here, and so go with one; None where none does.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class SignOut:
         revoke: Callable[[Principal], Awaitable[None]] | None,
         *,
         prefix: str = "/.gateway/",
+        cookies: SessionCookieSettings | None = None,
     ) -> None:
         self._replies = replies
+        self._cookies = cookies
         self._deny_list = deny_list
         self._revoke = revoke
         self._under_way: dict[Principal, asyncio.Future[None]] = {}
@@ -77,11 +80,14 @@ class SignOut:
         """Answer one sign-out; the decision is for the log."""
         decision = await self._decide(context, guard, body)
         if isinstance(decision, Allow):
-            headers = (
+            headers: Fields = (
                 ("Cache-Control", "private, no-store"),
-                ("Clear-Site-Data", '"cache"'),
+                CLEAR_SITE_DATA,
                 ("X-Request-Id", request_id),
             )
+            if self._cookies is not None:
+                scheme = guard.addresses.scheme(context.peer, context.headers, context.scheme)
+                headers += clear_cookie_headers(self._cookies, scheme, context.host)
             return Reply(204, headers), decision
         retry_after = decision.retry_after if isinstance(decision, Deny) else None
         reply = self._replies.failure(decision.reason, request_id, PROBLEM, retry_after=retry_after)

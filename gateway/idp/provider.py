@@ -324,7 +324,9 @@ class IdentityProvider:
             return ConfigError(
                 where, "the identity provider's port is taken", "stop the other program or choose a port"
             )
-        return ConfigError(where, f"the identity provider cannot listen there: {error.strerror or error}")
+        return ConfigError(
+            where, f"the identity provider cannot listen there: {error.strerror or error}", "such as 127.0.0.1:9099"
+        )
 
 
 def socket_address(peer: str, _headers: Headers) -> IPAddress | None:

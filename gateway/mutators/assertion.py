@@ -21,6 +21,7 @@ import bisect
 import enum
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -176,6 +177,8 @@ class Assertion:
 
     token: bytes = field(repr=False)
     fresh_until: float
+    payload: Mapping[str, Any] = field(repr=False)
+    """Claims of the ID token that it speaks of."""
 
 
 class Assertions:
@@ -193,7 +196,8 @@ class Assertions:
         claims = session.claims
         key = (audience, claims.principal, claims.auth_time, claims.issued_at, session.network)
         found = self._young.get(key) or self._old.get(key)
-        if found is None or found.fresh_until <= now:
+        # Two tokens of one session and second may still differ, in a custom claim that changed in between say.
+        if found is None or found.fresh_until <= now or found.payload != claims.payload:
             found = self._sign(session, audience, now)
         if len(self._young) >= _CACHED and key not in self._young:
             self._old, self._young = self._young, {}
@@ -211,7 +215,7 @@ class Assertions:
         payload |= shape(session, self.settings)
         key = self.ring.signer(now)
         token = jwt.encode(payload, key.private_key, algorithm=ALGORITHM, headers={"kid": key.kid})
-        return Assertion(token.encode("ascii"), issued + lifetime / 2)
+        return Assertion(token.encode("ascii"), issued + lifetime / 2, session.claims.payload)
 
 
 def _gateway_claims(session: Session, settings: AssertionSettings) -> dict[str, Any]:

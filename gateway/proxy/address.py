@@ -130,7 +130,9 @@ class BackendTls:
             context = ssl.create_default_context(cafile=self.authorities)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
-                f"{where}.ca_file", f"{self.authorities} holds no usable certificates: {spoken(error)}"
+                f"{where}.ca_file",
+                f"{self.authorities} holds no usable certificates: {spoken(error)}",
+                "a PEM file with the certificates of authorities",
             ) from None
         context.minimum_version = _MIN_TLS
         context.set_alpn_protocols(["http/1.1"])

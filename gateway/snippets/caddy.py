@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.snippets.site import WORKER_FIELD, Site, address
+from gateway.snippets.site import OVERRIDES, WORKER_FIELD, WORKER_SCOPE, Site, address
 
 _PAGE = """\
 # The session gateway behind Caddy. Save as Caddyfile; then: caddy validate && caddy run
@@ -37,6 +37,8 @@ _PAGE = """\
 			request_header -{worker_field}
 			reverse_proxy {backend} {{
 				flush_interval -1
+				# The worker of this site is the gateway's.
+				header_down -{worker_scope}
 			}}
 		}}
 	}}
@@ -52,7 +54,8 @@ def caddy(site: Site) -> str:
         backend=address(site.backend),
         prefix=site.prefix,
         own=" ".join((f"{site.prefix}*", *site.own)),
-        removed="\n".join(f"\t\t\trequest_header -{name}" for name in site.identity),
+        removed="\n".join(f"\t\t\trequest_header -{name}" for name in (*site.identity, *OVERRIDES, "X-Real-IP")),
         told=" ".join(site.told),
         worker_field=WORKER_FIELD,
+        worker_scope=WORKER_SCOPE,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from gateway.snippets.site import WORKER_FIELD, Site
+from gateway.snippets.site import OVERRIDES, WORKER_FIELD, WORKER_SCOPE, Site
 
 _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions.filters"
 _TIMEOUT: Final = "10s"
@@ -29,9 +29,11 @@ _ASKED: Final = (
 """What the judgement reads of a request. Method, path and ``Host`` are always told."""
 _SHOWN: Final = (
     "access-control-",
+    "allow",
     "cache-control",
     "clear-site-data",
     "content-",
+    "cross-origin-",
     "location",
     "referrer-policy",
     "retry-after",
@@ -68,7 +70,9 @@ def _manager(site: Site) -> dict[str, Any]:
         {"match": match, "route": {"cluster": "session_gateway"}, "typed_per_filter_config": unjudged} for match in own
     ]
     app = {"cluster": "app", "timeout": "0s", "idle_timeout": _LONG}
-    routes.append({"match": {"prefix": "/"}, "route": app})
+    # The worker of this site is the gateway's.
+    hidden_fields = [WORKER_SCOPE.lower()]
+    routes.append({"match": {"prefix": "/"}, "route": app, "response_headers_to_remove": hidden_fields})
     domains = [site.host, f"{site.host}:*"] if site.host else ["*"]
     return {
         "@type": f"{_EXTENSIONS}.network.http_connection_manager.v3.HttpConnectionManager",
@@ -93,7 +97,7 @@ def _manager(site: Site) -> dict[str, Any]:
 def _cleaning(site: Site) -> dict[str, Any]:
     """What a client has no say in, removed before Envoy itself reads or writes a field."""
     kind = "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    names = (*site.identity, "X-Forwarded-For", "Forwarded")
+    names = (*site.identity, *OVERRIDES, "X-Forwarded-For", "X-Real-IP")
     mutations = [{"remove": name.lower()} for name in names]
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",

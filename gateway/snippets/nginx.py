@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.snippets.site import WORKER_FIELD, Site, address
+from gateway.snippets.site import OVERRIDES, WORKER_FIELD, WORKER_SCOPE, Site, address
 
 _PAGE = """\
 # The session gateway behind nginx. Save as /etc/nginx/conf.d/session-gateway.conf; then: nginx -t && nginx -s reload
@@ -52,7 +52,10 @@ server {{
 
 {given}
         proxy_set_header {worker_field} "";
+{overrides}
+        proxy_set_header X-Real-IP $remote_addr;
         add_header Set-Cookie $session_gateway_set_cookie always;
+        proxy_hide_header {worker_scope};  # the worker of this site is the gateway's
 
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $remote_addr;
@@ -126,4 +129,6 @@ def nginx(site: Site) -> str:
         given="\n".join(given),
         question=_QUESTION,
         worker_field=WORKER_FIELD,
+        worker_scope=WORKER_SCOPE,
+        overrides="\n".join(f'        proxy_set_header {name} "";' for name in OVERRIDES),
     )

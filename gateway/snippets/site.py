@@ -8,6 +8,9 @@ The rules that the configurations obey (``threats.md`` rows 16 to 19 and 35):
 3. The gateway's own addresses go to the gateway, unjudged, because it judges them itself; the one that proxies ask at
    is reachable for nobody else.
 4. The client's address is the one that the proxy sees, never one that the client wrote.
+5. What makes a framework answer another question than the one that was judged (:data:`OVERRIDES`) does not pass.
+6. The worker of this site is the gateway's: what would let another script of the backend's take its place
+   (:data:`WORKER_SCOPE`) does not reach browsers (row 32).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from urllib.parse import urlsplit
 from gateway.errors import ConfigError
 from gateway.http.assertion_keys import PATHS as ASSERTION_PATHS
 from gateway.http.cookies_proxy import PATH as SDK_COOKIES_PATH
+from gateway.http.intake import valid_host
 from gateway.mutators.assertion import AssertionForm
 from gateway.mutators.headers import IDENTITY_FIELDS
 
@@ -29,8 +33,22 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
 
 ANYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - what is replaced by loopback
+MAX_PORT: Final = 65_535
 REQUEST_ID: Final = "X-Request-Id"
 WORKER_FIELD: Final = "X-Gateway-Fetch"
+WORKER_SCOPE: Final = "Service-Worker-Allowed"
+OVERRIDES: Final = (
+    "X-Original-URL",
+    "X-Original-URI",
+    "X-Rewrite-URL",
+    "X-HTTP-Method",
+    "X-HTTP-Method-Override",
+    "X-Method-Override",
+    "X-Forwarded-Prefix",
+    "Proxy",
+    "Forwarded",
+)
+"""Fields of the client's with which frameworks take another path, method, address or proxy for the real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +75,9 @@ class Site:
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """Spellings with underscores, which CGI, WSGI and PHP read as the identity's fields."""
+        """Spellings with underscores, which CGI, WSGI and PHP read as the identity's fields, or as overrides."""
         found = []
-        for name in self.identity:
+        for name in (*self.identity, *OVERRIDES):
             words = name.split("-")
             joints = itertools.product("-_", repeat=len(words) - 1)
             found += [_joined(words, marks) for marks in joints if "_" in marks]
@@ -74,8 +92,13 @@ def site_of(config: Config, *, host: str, port: int, upstream: str = "") -> Site
     """The site that a configuration describes, behind a proxy that listens on ``port``.
 
     :param upstream: the backend, where there are several.
-    :raises ConfigError: the backend is not clear, or no proxy could reach it.
+    :raises ConfigError: the backend is not clear, or no proxy could reach it; or ``host`` or ``port`` is none, which
+        would be written into another program's configuration as if it were.
     """
+    if host and not (valid_host(host.lower()) and (":" not in host or host.endswith("]"))):
+        raise ConfigError("--site", f"{host!r} is no host name", "such as app.example, without scheme and port")
+    if not 0 < port <= MAX_PORT:
+        raise ConfigError("--port", f"{port} is no port", f"a number from 1 to {MAX_PORT}")
     names = [table.name for table in config.upstream]
     name = upstream or (names[0] if len(names) == 1 else "")
     if name not in names:

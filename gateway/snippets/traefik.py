@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.snippets.site import WORKER_FIELD, Site, address
+from gateway.snippets.site import OVERRIDES, WORKER_FIELD, WORKER_SCOPE, Site, address
 
 _PAGE = """\
 # The session gateway behind Traefik. Save as session-gateway.yml and start Traefik with, for instance:
@@ -39,7 +39,7 @@ http:
         authResponseHeaders:
 {told}
         addAuthCookiesToResponse: [{cookies}]
-    # Backends read underscores as hyphens.
+    # Backends read underscores as hyphens, and some take a path or a method from these.
     session-gateway-spellings:
       headers:
         customRequestHeaders:
@@ -48,6 +48,9 @@ http:
       headers:
         customRequestHeaders:
           {worker_field}: ""
+        # The worker of this site is the gateway's.
+        customResponseHeaders:
+          {worker_scope}: ""
     session-gateway-nowhere:
       replacePath:
         path: {prefix}nowhere
@@ -81,6 +84,7 @@ def traefik(site: Site) -> str:
         prefix=site.prefix,
         told="\n".join(f"          - {name}" for name in site.told),
         cookies=", ".join(_COOKIES),
-        aliases="\n".join(f'          {name}: ""' for name in site.aliases),
+        aliases="\n".join(f'          {name}: ""' for name in (*site.aliases, *OVERRIDES)),
         worker_field=WORKER_FIELD,
+        worker_scope=WORKER_SCOPE,
     )

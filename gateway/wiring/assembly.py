@@ -163,6 +163,7 @@ class Assembly:
                 self._lasting.deny_list,
                 self.revocation.revoke_now if self.revocation is not None else None,
                 prefix=prefix,
+                cookies=cookie_settings(config),
             ),
             session_cookie=SessionCookieEndpoint(
                 cookie_settings(config),

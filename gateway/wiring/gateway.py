@@ -270,7 +270,7 @@ class Gateway:
         :raises ConfigError: revocation is switched off.
         """
         if self._assembly.revocation is None:
-            raise ConfigError("$.firebase.credentials", "is none, so nothing can be revoked")
+            raise ConfigError("$.firebase.credentials", "is none, so nothing can be revoked", "adc or file:PATH")
         await self._assembly.revocation.revoke_now(principal)
 
     def session_cookies(self) -> Verifier:

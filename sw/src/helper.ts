@@ -13,7 +13,7 @@
 import type { Listener, SessionEvent, SignOutOptions, User, UserOptions } from "../../static/session";
 import type { ToPage } from "./messages";
 import { takeControl, tellWorker } from "./page/control";
-import { deleteUser, readUser } from "./store";
+import { deleteUser, goodToken, readUser } from "./store";
 
 /** What the gateway writes in front of the bundle. */
 export interface HelperConfig {
@@ -133,7 +133,7 @@ export function signIn(returnTo = location.pathname + location.search): void {
 }
 
 export async function signOut({ everywhere, returnTo }: SignOutOptions = {}): Promise<void> {
-  const token = (await stored())?.stsTokenManager.accessToken;
+  const token = goodToken(await stored());
   const call = (name: string, init: RequestInit) =>
     fetch(prefix + name, {
       ...init,
@@ -146,11 +146,13 @@ export async function signOut({ everywhere, returnTo }: SignOutOptions = {}): Pr
     const response = await logout("everywhere");
     if (!response.ok) throw new Error(`The gateway could not end the other sessions (status ${response.status}).`);
   }
+  // A session that only the cookie carries: the worker removes that as soon as it hears of the sign-out.
+  if (!everywhere && !token) await logout("device").catch(() => {});
   for (const key of keys) {
     await deleteUser(key);
     if (workers) await tellWorker(workers, key);
   }
-  await Promise.allSettled([!everywhere && logout("device"), cookie && call("session", { method: "DELETE" })]);
+  await Promise.allSettled([!everywhere && token && logout("device"), cookie && call("session", { method: "DELETE" })]);
   await notice();
   if (returnTo) location.replace(returnTo);
 }

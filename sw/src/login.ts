@@ -25,7 +25,7 @@ import { endAtGateway, setCookie } from "./page/cookie";
 import { arrive } from "./page/flow";
 import * as view from "./page/view";
 import { wordsFor } from "./page/words";
-import { readUser, userKey } from "./store";
+import { goodToken, readUser, userKey } from "./store";
 
 const config: PageConfig = readConfig(document);
 const page = document.documentElement;
@@ -48,10 +48,11 @@ function connect(): Auth {
 
 /** Resolves after the record is gone and the worker has forgotten it. */
 async function endSession(auth: Auth): Promise<void> {
-  const token = (await readUser(KEY).catch(() => undefined))?.stsTokenManager.accessToken;
+  const token = goodToken(await readUser(KEY).catch(() => undefined));
+  if (!token) await endAtGateway(config, token);
   await signOut(auth);
   if ("serviceWorker" in navigator) await tellWorker(navigator.serviceWorker, KEY);
-  await endAtGateway(config, token);
+  if (token) await endAtGateway(config, token);
 }
 
 const leave = (): void => location.replace(config.rd || config.homeUrl);

@@ -33,6 +33,10 @@ interface Record {
   value: StoredUser | undefined;
 }
 
+/** The user's token while it is good: one that has expired says nothing, and would keep a good cookie from counting. */
+export const goodToken = (user: StoredUser | undefined): string | undefined =>
+  user && user.stsTokenManager.expirationTime > Date.now() ? user.stsTokenManager.accessToken : undefined;
+
 /** The key of the user record of one Firebase app. */
 export const userKey = (apiKey: string, appName: string): string => `firebase:authUser:${apiKey}:${appName}`;
 

@@ -133,6 +133,21 @@ describe("signOut: the page helper", () => {
     expect(moved.replace).toHaveBeenCalledWith("/bye");
   });
 
+  it.each([
+    ["nobody is stored", undefined],
+    ["the stored token has expired", storedUser(-LONG)],
+  ])("ends the cookie's session, before the worker removes the cookie, when %s", async (_, user) => {
+    await write(user);
+    fetched.mockImplementation(async (_, init) => {
+      if (init?.method === "POST") expect(told).toEqual([]);
+      return new Response(null, { status: 204 });
+    });
+    await helper.signOut();
+    expect(calls()).toEqual(["POST /.gateway/logout scope=device", "DELETE /.gateway/session"]);
+    for (const [, init] of fetched.mock.calls) expect(new Headers(init?.headers).has("authorization")).toBe(false);
+    expect(told).toHaveLength(1);
+  });
+
   it("signs out here although the gateway cannot be reached", async () => {
     fetched.mockRejectedValue(new TypeError("no network"));
     await helper.signOut();

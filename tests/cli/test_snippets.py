@@ -51,6 +51,16 @@ def test_the_page_shows_the_gateways_own_file() -> None:
     assert CONFIG in (ROOT / "docs" / "how-to" / "forward-auth.md").read_text("utf-8")
 
 
+def test_what_the_gateways_own_file_lacks_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """... says beside the configuration that the gateway would not answer that proxy yet, and only then."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(CONFIG.replace('"nginx", ', ""))
+    run_snippets(Dialect.CADDY, path, site="app.example", port=80, upstream="")
+    assert capsys.readouterr().err == ""
+    run_snippets(Dialect.NGINX, path, site="app.example", port=80, upstream="")
+    assert 'dialects = ["nginx"]' in capsys.readouterr().err
+
+
 def test_a_backend_that_is_not_there_is_told(config: Path) -> None:
     """... names the backends that there are."""
     with pytest.raises(ConfigError, match="one of: app"):

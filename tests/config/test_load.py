@@ -88,6 +88,10 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('[login]\ntitle = "x"', "$.firebase", "is missing"),
     ("nonsense", "gateway.toml", "is not TOML"),
     ("[firebase]\nproject_id = 5", "$.firebase.project_id", "expected `str`"),
+    (SMALLEST + '[listen]\nproxy_protocol = "yes"', "$.listen.proxy_protocol", "write true or false"),
+    (SMALLEST + '[listen]\nworkers = "2"', "$.listen.workers", "without quotation marks"),
+    (SMALLEST + '[listen]\ntrusted_proxies = "10.0.0.0/8"', "$.listen.trusted_proxies", "write a list"),
+    (SMALLEST.replace('path = "/**"', ""), "$.route[0].match.path", "write path ="),
     ('[firebase]\nproject_id = ""', "$.firebase.project_id", "not a project id"),
     ('[firebase]\nproject_id = "a b"', "$.firebase.project_id", "not a project id"),
     ('[firebase]\nproject_id = "x"\nclock_skew = 3', "$.firebase.clock_skew", "a duration is"),
@@ -107,6 +111,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     (SMALLEST + '[listen]\nprefix = "/"', "$.listen.prefix", "start and end with /"),
     (SMALLEST + '[listen]\nworker = "/worker"', "$.listen.worker", ".js"),
     (SMALLEST + '[login]\nhome = "//evil.test"', "$.login.home", "path of this site"),
+    (SMALLEST + "[login]\nhome = '/\\evil.test'", "$.login.home", "path of this site"),
     (SMALLEST + '[login]\nreturn_to = ["https://x"]', "$.login.return_to[0]", "start with /"),
     (SMALLEST + '[revocation]\nmax_staleness = "1ms"', "$.revocation.max_staleness", "less than"),
     ('[firebase]\nproject_id = "x"', "$.upstream", "names no backend"),
@@ -136,6 +141,7 @@ def test_mistakes_are_told_with_place_and_remedy(tmp_path: Path, text: str, wher
         load(write(tmp_path, text), environment={})
     assert caught.value.where.endswith(where)
     assert telling in f"{caught.value.what} {caught.value.hint}"
+    assert caught.value.hint or "such as" in caught.value.what, "no mistake without a remedy"
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,22 @@ import html
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from gateway.clock import SystemClock
+from gateway.core.client_ip import AddressResolver
+from gateway.core.context import Headers, RequestContext
 from gateway.core.target import parse_target
 from gateway.errors import ConfigError
+from gateway.guard import SessionGuard
 from gateway.http.endpoints import Endpoints, LoginSettings
 from gateway.http.reply import Replies
 from gateway.http.scripts import WorkerSettings, script_json
+from gateway.policy.routes import RouteTable
 from tests.support.backends import answers, backend
-from tests.support.wire import FakeAssets, body_of, claims_of, gateway, head_of, request, status_of
+from tests.support.wire import FakeAssets, FakeVerifier, body_of, claims_of, gateway, head_of, request, status_of
 
 
 def endpoints(prefix: str = "/.gateway/") -> Endpoints:
@@ -75,6 +81,29 @@ async def test_a_bad_destination_is_dropped_silently(query: str) -> None:
     assert (config_of(answer)["rd"], config_of(answer)["reason"]) == ("/", "")
     assert b"evil" not in answer
     assert b"<script>" not in answer
+
+
+@pytest.mark.parametrize(
+    ("rd", "leads_to"),
+    [("/app/deep", "/app/deep"), ("/elsewhere", "/app/start"), ("//evil.example", "/app/start"), ("/", "/app/start")],
+)
+async def test_who_may_not_return_there_comes_home(rd: str, leads_to: str) -> None:
+    """leads to the site's own front page where "/" is none of the places that the operator lets people return to."""
+    assets = FakeAssets()
+    login = LoginSettings(api_key="key", project_id="demo", home="/app/start", return_to=("/app",))
+    own = Endpoints(assets, Replies(assets), login, WorkerSettings(api_key="key"))
+    target = parse_target(f"/.gateway/login?rd={quote(rd, safe='')}")
+    context = RequestContext("GET", "https", "app.example", target, "192.0.2.7", Headers(()))
+    addresses = AddressResolver()
+    guard = SessionGuard(
+        routes=RouteTable(()), verifier=FakeVerifier(), revocation=None, addresses=addresses, clock=SystemClock()
+    )
+
+    async def no_body(_: int) -> bytes:
+        return b""
+
+    answer = await own.answer(context, guard, "request-1", no_body)
+    assert config_of(answer.reply.body)["rd"] == leads_to
 
 
 async def test_the_logout_page_knows_its_mode() -> None:
@@ -162,7 +191,8 @@ async def test_head_gets_the_head(path: str) -> None:
 
 async def test_userinfo_tells_claims_and_never_the_token() -> None:
     """tells a session who it is, without token, registered claims or sign-in address."""
-    who = claims_of("alice", role="admin", signInIpAddress="203.0.113.7", aud="demo", iss="x", exp=1)
+    registered = {"aud": "demo", "iss": "x", "exp": 1, "provider_id": "anonymous"}
+    who = claims_of("alice", role="admin", signInIpAddress="203.0.113.7", **registered)
     answer = await ask("GET /.gateway/userinfo HTTP/1.1", token="secret-token", tokens={"secret-token": who})
     info = json.loads(body_of(answer))
     assert info == {

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.core.claims import Principal
 from gateway.errors import RequestError
+from gateway.http.cookies import SessionCookieSettings
 from gateway.http.sessions import MAX_BODY, scope_of
 from tests.support.backends import answers, backend
 from tests.support.wire import GOOD, Gateway, body_of, claims_of, eventually, gateway, head_of, request, status_of
@@ -67,6 +68,21 @@ async def test_signing_out_everywhere_revokes(fields: tuple[str, ...], body: byt
         assert front.revocation.told == [Principal("demo", None, "alice")]
         assert code_of(await front.speak(request("GET /api/x HTTP/1.1"))) == "session_signed_out"
         assert code_of(await front.speak(request("GET /api/x HTTP/1.1", token=OTHER))) == "session_revoked"
+
+
+async def test_signing_out_removes_the_cookie() -> None:
+    """takes the session's cookie off the browser with the session, so that nothing comes back that could be refused."""
+    session = SessionCookieSettings(sdk=True)
+    async with backend(answers()) as server, gateway(server.url, session=session) as front:
+        fields = (f"Cookie: __Host-session={GOOD}", "Origin: https://app.example")
+        answer = await front.speak(request(POST, *fields, token=None))
+        assert status_of(answer) == 204
+        removed = [line for line in answer.split(b"\r\n") if line.startswith(b"Set-Cookie: ")]
+        assert all(b"Max-Age=0" in line for line in removed)
+        names = [line.removeprefix(b"Set-Cookie: ").partition(b"=")[0] for line in removed]
+        assert names == [b"__Host-session", b"__HOST-FIREBASE_[DEFAULT]", b"__HOST-FIREBASEID_[DEFAULT]"]
+        refused = await front.speak(request(POST, "Origin: https://other.example", token=None))
+        assert b"Set-Cookie" not in refused, "a foreign page signs nobody out, not even by removing a cookie"
 
 
 async def test_a_revocation_that_was_not_confirmed_changes_nothing() -> None:

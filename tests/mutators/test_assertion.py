@@ -128,7 +128,7 @@ def test_one_is_made_per_session_and_backend() -> None:
 
 
 def test_another_session_never_gets_it() -> None:
-    """... keeps assertions apart by user, tenant, project, sign-in and ID token."""
+    """... keeps assertions apart by user, tenant, project, sign-in and ID token, and by what such a token says."""
     assertions = Assertions(KeyRing.fresh(NOW), GATEWAY)
     others: list[dict[str, Any]] = [
         {},
@@ -136,6 +136,8 @@ def test_another_session_never_gets_it() -> None:
         {"firebase": {"sign_in_provider": "password", "tenant": "t1"}},
         {"auth_time": int(NOW) - 601},
         {"iat": int(NOW) - 30},
+        {"email": "another@example.com"},
+        {"firebase": {"sign_in_provider": "google.com"}},
     ]
     tokens = {assertions.of(session(**one), "app", NOW).token for one in others}
     assert len(tokens) == len(others)

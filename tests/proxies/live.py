@@ -186,7 +186,7 @@ def _application(live: Live) -> web.Application:
         if "text/html" in request.headers.get("Accept", ""):
             page = f"<!doctype html><title>Hello</title><h1>{request.headers.get('X-Forwarded-Email', 'nobody')}</h1>"
             return web.Response(text=page, content_type="text/html")
-        return web.json_response({"user": user})
+        return web.json_response({"user": user}, headers={"Service-Worker-Allowed": "/"})
 
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", answer)

@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 from gateway.forward_auth import Dialect
+from gateway.snippets.site import OVERRIDES
 from tests.proxies.live import PROJECT, STALENESS, Live, behind
 from tests.support.chromium import ARGUMENTS, chromium_path
 
@@ -117,6 +118,24 @@ async def test_nobody_says_who_they_are_by_themselves(live: Live) -> None:
         assert told == expected or more
     fields = {name.lower() for name, _ in live.last("/x")}
     assert "authorization" not in fields
+
+
+async def test_nothing_asks_another_question(live: Live) -> None:
+    """... lets nothing reach the application that makes it take another path, method or address for the real one."""
+    others = [name for name in OVERRIDES if name != "Forwarded"]
+    spellings = [*others, *(name.replace("-", "_") for name in others if "-" in name), "X-Real-IP", "Forwarded"]
+    status, _ = await raw(live, *((name, "for=203.0.113.9") for name in spellings), path="/public/x")
+    assert status == 200
+    assert not [field for field in live.last("/public/x") if "203.0.113.9" in field[1]]
+
+
+async def test_the_worker_of_the_site_is_the_gateways(live: Live) -> None:
+    """... widens the scope of the gateway's worker and of no other script."""
+    status, fields = await raw(live, path="/service-worker.js")
+    assert (status, fields["service-worker-allowed"]) == (200, "/")
+    status, fields = await raw(live, path="/public/worker.js")
+    assert (status, fields["content-type"]) == (200, "application/json; charset=utf-8")
+    assert "service-worker-allowed" not in fields
 
 
 async def test_the_application_sees_the_rest_as_it_was(live: Live) -> None:

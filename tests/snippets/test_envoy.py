@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+from gateway import reasons
+from gateway.http.negotiate import Form
+from gateway.http.reply import Replies
 from gateway.snippets.envoy import envoy
 from gateway.snippets.site import site_of
 from tests.snippets.test_site import config
+from tests.support.wire import FakeAssets
 
 TEXT = envoy(site_of(config(), host="app.example", port=8000))
 
@@ -31,6 +35,17 @@ def test_it_is_about_this_site() -> None:
         for cluster in resources["clusters"]
     ]
     assert ports == [8080, 3000]
+
+
+def test_a_refusal_is_shown_whole() -> None:
+    """... has Envoy show every field that a refusal of the gateway has, as a page and as a problem document."""
+    manager = json.loads(TEXT)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    answer = manager["http_filters"][0]["typed_config"]["http_service"]["authorization_response"]
+    beginnings = [one["prefix"] for one in answer["allowed_client_headers"]["patterns"]]
+    replies = Replies(FakeAssets(), title="Acme")
+    for form in (Form(page=True), Form(page=True, framed=True), Form(page=False)):
+        for name, _ in replies.failure(reasons.KEYS_UNAVAILABLE, "r", form).headers:
+            assert name.lower().startswith(tuple(beginnings)), name
 
 
 def test_it_fails_closed() -> None:

@@ -65,6 +65,29 @@ def test_a_backend_that_is_not_clear_is_asked_for(upstream: list[tuple[str, str]
         site_of(settings, host="", port=80, upstream=chosen)
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "telling"),
+    [
+        ("app.example; return 200", 80, "no host name"),
+        ("https://app.example", 80, "no host name"),
+        ("app.example:443", 80, "without scheme and port"),
+        ("app`", 80, "no host name"),
+        ("app.example", 0, "no port"),
+        ("app.example", 65_536, "1 to 65535"),
+    ],
+)
+def test_only_a_name_and_a_port_get_into_a_configuration(host: str, port: int, telling: str) -> None:
+    """refuses what would be read as something else in the configuration of a proxy, and says what the gateway takes."""
+    with pytest.raises(ConfigError, match=telling):
+        site_of(config(), host=host, port=port)
+
+
+@pytest.mark.parametrize("host", ["", "App.example", "localhost", "192.0.2.1", "[2001:db8::1]"])
+def test_names_and_addresses_are_taken(host: str) -> None:
+    """takes any name or address that a site may have behind the gateway."""
+    assert site_of(config(), host=host, port=65_535).host == host
+
+
 def test_ipv6_addresses_stand_in_brackets() -> None:
     """... writes addresses as proxies read them."""
     assert (address(("::1", 80)), address(("app", 80))) == ("[::1]:80", "app:80")

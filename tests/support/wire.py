@@ -347,7 +347,11 @@ async def gateway(
         replies,
         LoginSettings(api_key="key", project_id="demo", title="Acme"),
         WorkerSettings(api_key="key", cookie=settings.mode != "off"),
-        sign_out=SignOut(replies, deny_list, revocation.revoke_now if revokes else None) if signs_out else None,
+        sign_out=(
+            SignOut(replies, deny_list, revocation.revoke_now if revokes else None, cookies=settings)
+            if signs_out
+            else None
+        ),
         session_cookie=SessionCookieEndpoint(settings, replies, clock, source=cookie_source),
         sdk_cookies=SdkCookies(sdk_services, client, replies, clock) if client is not None and sdk_services else None,
     )

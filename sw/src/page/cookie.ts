@@ -32,10 +32,13 @@ export const setCookie = async ({ prefix, cookie }: Told, token: Promise<string>
   return known ? tell(`${prefix}session`, "POST", known) : false;
 };
 
-/** Has this device's session denied and the cookie removed. */
+/**
+ * Has this device's session denied and the cookie removed. Without a token it is the cookie's session, as long as that is
+ * there: the worker removes it when it hears of a sign-out.
+ */
 export const endAtGateway = async ({ prefix, cookie }: Told, token: string | undefined): Promise<void> => {
   await Promise.all([
-    token && tell(`${prefix}logout`, "POST", token, new URLSearchParams({ scope: "device" })),
+    (token || cookie) && tell(`${prefix}logout`, "POST", token, new URLSearchParams({ scope: "device" })),
     cookie && tell(`${prefix}session`, "DELETE", token),
   ]);
 };

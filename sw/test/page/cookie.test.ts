@@ -47,9 +47,17 @@ describe("endAtGateway: the logout page", () => {
     ]);
   });
 
-  it("removes the cookie of somebody who has no token here", async () => {
+  it("has the session denied that only the cookie carries", async () => {
     await endAtGateway(WITH, undefined);
-    expect(calls()).toEqual([["DELETE", "/.gateway/session", null, ""]]);
+    expect(calls()).toEqual([
+      ["POST", "/.gateway/logout", null, "scope=device"],
+      ["DELETE", "/.gateway/session", null, ""],
+    ]);
+  });
+
+  it("asks for nothing where there is neither token nor cookie", async () => {
+    await endAtGateway(WITHOUT, undefined);
+    expect(fetched).not.toHaveBeenCalled();
   });
 
   it("never fails", async () => {
