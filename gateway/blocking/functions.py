@@ -18,7 +18,6 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -34,6 +33,7 @@ from gateway.blocking.idempotency import Answers
 from gateway.blocking.intake import addresses, named, read_body, shown
 from gateway.blocking.outcome import UserUpdate, merge, read_answer, updated, wire_body
 from gateway.blocking.registry import DEADLINE, SERVICE_DEADLINE, Registered, Registry
+from gateway.blocking.threads import Threads
 from gateway.blocking.verify import EventRules, EventVerifier
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, KeysUnavailable, TokenError
@@ -130,8 +130,8 @@ class BlockingFunctions(Registry):
         self._session: aiohttp.ClientSession | None = None
         self._published: PublishedKeys | None = None
         self._answers: Answers[Answered] = Answers(self._clock)
-        self._threads: ThreadPoolExecutor | None = None
-        self._deferred_threads: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
+        self._deferred_threads: Threads | None = None
         self._background: Background | None = None
         self._left_behind: set[asyncio.Task[Any]] = set()
 
@@ -276,15 +276,15 @@ class BlockingFunctions(Registry):
         received = claims.get("event_type")
         audience = claims.get("aud")
         tied = self._rules.audiences.get(audience) if isinstance(audience, str) else None
-        for wanted in (expected, tied):
-            if wanted is not None and received != wanted:
-                raise _unexpected(f'"{wanted}"', received)
         event = next((event for event in Event if event == received), None)
+        for wanted in (None if expected is None else {expected}, tied):
+            if wanted is not None and event not in wanted:
+                raise _unexpected(_listed(each for each in Event if each in wanted), received)
         if event is not None and self.functions(event):
             return event
-        if not self.events or (event is not None and event in {expected, tied}):
+        if not self.events or (event is not None and (expected is not None or tied is not None)):
             raise HttpsError(ErrorCode.INVALID_ARGUMENT, f'No function is registered for "{shown(received)}".')
-        raise _unexpected(" or ".join(f'"{event}"' for event in self.events), received)
+        raise _unexpected(_listed(self.events), received)
 
     async def _run(self, event: Event, claims: Mapping[str, Any], started: float) -> Answered:
         loop = asyncio.get_running_loop()
@@ -377,17 +377,21 @@ class BlockingFunctions(Registry):
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("function %s failed after its time was up: %s", task.get_name(), type(error).__name__)
 
-    def _opened(self) -> tuple[ThreadPoolExecutor, Background]:
+    def _opened(self) -> tuple[Threads, Background]:
         if self._threads is None or self._background is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blocking function")
+            self._threads = Threads(THREADS, "blocking function")
             # Threads of its own, so that slow work after one answer never delays the next answer.
-            self._deferred_threads = ThreadPoolExecutor(DEFERRED_THREADS, thread_name_prefix="deferred work")
+            self._deferred_threads = Threads(DEFERRED_THREADS, "deferred work")
             self._background = Background(self._deferred_threads)
         return self._threads, self._background
 
 
 class _TooSlow:
     """A function did not answer in time."""
+
+
+def _listed(wanted: Iterable[Event]) -> str:
+    return " or ".join(f'"{event}"' for event in wanted)
 
 
 def _unexpected(wanted: str, received: object) -> HttpsError:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import enum
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.blocking.json_text import can_be_sent, plain
 from gateway.errors import GatewayError
 
 
@@ -104,18 +104,9 @@ class HttpsError(GatewayError):
     def body(self) -> dict[str, Any]:
         """The body of the answer. Details that JSON cannot say are left out: a refusal stays that refusal."""
         error: dict[str, Any] = {"code": self.http_status, "message": sayable(self.message), "status": self.status}
-        if self.details is not None and is_json(self.details):
-            error["details"] = self.details
+        if self.details is not None and can_be_sent(self.details):
+            error["details"] = plain(self.details)
         return {"error": error}
-
-
-def is_json(value: object) -> bool:
-    """Whether JSON (RFC 8259) can say ``value`` in UTF-8."""
-    try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (TypeError, ValueError, RecursionError):  # UnicodeEncodeError is a ValueError
-        return False
-    return True
 
 
 def sayable(text: str) -> str:

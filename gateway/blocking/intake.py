@@ -32,14 +32,16 @@ def read_body(request: bytes | str) -> str:
     return token
 
 
-def addresses(given: str | Iterable[str] | Mapping[str, str]) -> dict[str, Event | None]:
-    """The function's addresses, each with the one event that is registered there, or None for any.
+def addresses(given: str | Iterable[str] | Mapping[str, str]) -> dict[str, frozenset[Event] | None]:
+    """The function's addresses, each with the events that are registered there, or None for any.
 
     :raises ConfigError: what is no address, or no event.
     """
-    if isinstance(given, Mapping):
-        return {_address(url): named(name) for name, url in given.items()}
-    return {_address(url): None for url in ((given,) if isinstance(given, str) else given)}
+    if not isinstance(given, Mapping):
+        return {_address(url): None for url in ((given,) if isinstance(given, str) else given)}
+    events = [(_address(url), _event(name)) for name, url in given.items()]
+    # One address may serve several events.
+    return {url: frozenset(event for other, event in events if other == url) for url, _ in events}
 
 
 def named(name: Event | str | None) -> Event | None:
@@ -47,7 +49,11 @@ def named(name: Event | str | None) -> Event | None:
 
     :raises ConfigError: there is no such event.
     """
-    if name is None or isinstance(name, Event):
+    return None if name is None else _event(name)
+
+
+def _event(name: Event | str) -> Event:
+    if isinstance(name, Event):
         return name
     event = EVENT_NAMES.get(name.replace("-", "_"))
     if event is None:

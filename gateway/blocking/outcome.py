@@ -14,7 +14,6 @@ Several functions of one event merge in the order in which they were registered:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 from gateway.blocking.event import Event
 from gateway.blocking.https_error import ErrorCode, HttpsError
+from gateway.blocking.json_text import compact, is_unicode, plain
 from gateway.blocking.model import User
 
 RESERVED_CLAIMS: Final = (
@@ -34,12 +34,6 @@ service then refuses."""
 
 MAX_CLAIMS: Final = 1000
 """UTF-16 code units of the compact JSON text of custom claims, of session claims, and of both together."""
-
-MAX_CLAIMS_DEPTH: Final = 64
-"""Nested objects and arrays. A thousand characters hold more, and no reader of a token should have to."""
-
-_JS_EXPONENT: Final = 1e21
-"""From here on JavaScript writes whole numbers with an exponent (ECMA-262, Number::toString), as Python does."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f\\]")
 
@@ -164,7 +158,7 @@ def updated(user: User, update: UserUpdate) -> User:
 def wire_body(update: UserUpdate) -> dict[str, Any]:
     """The body of the 200 answer (section 2.1): the mask names what is set, and nothing else is there."""
     record = {
-        wire: _plain(value)
+        wire: plain(value)
         for name, wire in _WIRE.items()
         if name != _OVERRIDE and not isinstance(value := getattr(update, name), Unset)
     }
@@ -174,11 +168,6 @@ def wire_body(update: UserUpdate) -> dict[str, Any]:
     if not isinstance(update.recaptcha_action_override, Unset):
         body[_WIRE[_OVERRIDE]] = update.recaptcha_action_override
     return body
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """A body in UTF-8, compact and unescaped, numbers as JavaScript writes them."""
-    return compact(body).encode("utf-8")
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -196,7 +185,7 @@ def _checked(name: str, value: Any) -> Any:
         return value
     if value is None:
         return None
-    if not isinstance(value, str) or not _is_unicode(value):
+    if not isinstance(value, str) or not is_unicode(value):
         raise _refused(f'"{wire}" must be a string.')
     if name == "photo_url" and not _is_web_address(value):
         raise _refused(f'"{wire}" must be a valid URL.')
@@ -236,41 +225,6 @@ def units(value: object) -> int:
     :raises TypeError, ValueError, RecursionError: JSON cannot say it.
     """
     return len(compact(value).encode("utf-16-le")) // 2
-
-
-def compact(value: object) -> str:
-    """JSON as JavaScript's ``JSON.stringify`` writes it, because that is what the service counts.
-
-    :raises TypeError, ValueError, RecursionError: JSON cannot say it.
-    """
-    return json.dumps(_plain(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """``value`` in what the encoder knows: whole floats as integers, any mapping as a dict, tuples as lists."""
-    if depth > MAX_CLAIMS_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_CLAIMS_DEPTH}")
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, str):
-        if not _is_unicode(value):
-            raise ValueError("a text that UTF-8 cannot say")
-        return str(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < _JS_EXPONENT else float(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
-            raise TypeError("a name that is no text")
-        return {_plain(name): _plain(member, depth + 1) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
-    raise TypeError(f"{type(value).__name__} is no JSON")
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_web_address(text: str) -> bool:

@@ -12,12 +12,13 @@ import ipaddress
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 from aiohttp import web
 
 from gateway.blocking.event import EVENT_NAMES, Event
 from gateway.blocking.functions import Answered
 from gateway.blocking.https_error import ErrorCode, HttpsError
-from gateway.blocking.outcome import encode
+from gateway.blocking.json_text import encode
 
 if TYPE_CHECKING:
     from gateway.blocking.functions import BlockingFunctions
@@ -44,7 +45,7 @@ def application(functions: BlockingFunctions) -> web.Application:
     async def handle(request: web.Request) -> web.Response:
         return await _handle(functions, request)
 
-    app = web.Application(client_max_size=MAX_BODY)
+    app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
     app.cleanup_ctx.append(running)
     return app
@@ -89,13 +90,24 @@ async def _read(request: web.Request, deadline: float) -> bytes:
         raise HttpsError(ErrorCode.INVALID_ARGUMENT, f'Request has invalid header Content-Type "{value}".')
     try:
         async with asyncio.timeout(deadline):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise HttpsError(ErrorCode.INVALID_ARGUMENT, f"Request body is longer than {MAX_BODY} bytes.") from None
+            return await _bounded(request.content)
     except TimeoutError:
         raise HttpsError(ErrorCode.DEADLINE_EXCEEDED) from None
     except web.RequestPayloadError:
         raise HttpsError(ErrorCode.INVALID_ARGUMENT, "Request body cannot be read.") from None
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    """The body, by a limit of our own: that of aiohttp is the one of the application that ours is mounted in.
+
+    :raises HttpsError: ``invalid-argument``.
+    """
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise HttpsError(ErrorCode.INVALID_ARGUMENT, f"Request body is longer than {MAX_BODY} bytes.")
+    return bytes(body)
 
 
 def _event_of(path: str) -> Event | None:

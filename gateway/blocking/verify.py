@@ -63,12 +63,12 @@ _PLAIN_URL: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]+"
 class EventRules:
     """What an event must say.
 
-    ``audiences``: the function's public addresses, each with the one event that is registered there, or None for any.
+    ``audiences``: the function's public addresses, each with the events that are registered there, or None for any.
     Empty: the platform's own addresses. ``unsigned``: take the official emulator's tokens. ``skew``: seconds.
     """
 
     project: str
-    audiences: Mapping[str, Event | None]
+    audiences: Mapping[str, frozenset[Event] | None]
     unsigned: bool = False
     accept_local_keys: bool = False
     skew: int = DEFAULT_SKEW

@@ -165,25 +165,26 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def account_of(record: Mapping[str, Any]) -> Account:
-    """The account that a ``user_record`` describes, as far as tokens show it."""
-    metadata = record.get("metadata") or {}
-    custom = record.get("custom_claims") or {}
+    """The account that a ``user_record`` describes, as far as tokens show it; what is odd in it is passed over."""
+    custom = record.get("custom_claims")
+    entries = record.get("provider_data")
+    known = (entry for entry in entries if isinstance(entry, Mapping)) if isinstance(entries, list) else ()
     return Account(
-        uid=str(record["uid"]),
-        created_at_ms=int(metadata.get("creation_time", 0)),
-        valid_since=int(record.get("tokens_valid_after_time", 0)),
+        uid=str(record.get("uid")),
+        created_at_ms=0,
+        valid_since=0,
         email=record.get("email"),
         email_verified=bool(record.get("email_verified")),
         display_name=record.get("display_name"),
         photo_url=record.get("photo_url"),
         phone_number=record.get("phone_number"),
         disabled=bool(record.get("disabled")),
-        custom_attributes=json.dumps(custom) if custom else None,
+        custom_attributes=json.dumps(custom) if custom and isinstance(custom, Mapping) else None,
         tenant=record.get("tenant_id"),
         links=tuple(
             Link(provider_id=str(entry["provider_id"]), raw_id=str(entry.get("uid", "")))
-            for entry in record.get("provider_data") or ()
-            if entry.get("provider_id") not in {PASSWORD, PHONE, None}
+            for entry in known
+            if entry.get("provider_id") not in (PASSWORD, PHONE, None)
         ),
     )
 

@@ -40,6 +40,7 @@ async def _serve(listen: HostPort, project: str, database: Path | None) -> None:
         settings,
         before_sign_in=record_sign_in_ip,
         on_mail=lambda mail: _log.warning("mail to %s: %s", mail.to, mail.link),
+        on_text=lambda text: _log.warning("text to %s: your code is %s", text.to, text.code),
     )
     await provider.start()
     try:

@@ -174,9 +174,13 @@ def check_functions(config: Config) -> None:
         raise ConfigError("$.functions.deadline", f"is not between 0s and {SERVICE_DEADLINE:g}s", '"6s"')
     for index, url in enumerate(functions.audiences):
         where = "$.functions.audience" + ("" if isinstance(functions.audience, str) else f"[{index}]")
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback_host(parts.hostname or "")):
+        scheme, host = _origin(url)
+        if not host or (scheme != "https" and not (scheme == "http" and is_loopback_host(host))):
             raise ConfigError(where, "is no https address", "the trigger's URL, exactly as it is registered")
+    if functions.photo is not None and not 0 < functions.photo.timeout < functions.deadline:
+        raise ConfigError(
+            "$.functions.photo.timeout", "is not between 0s and functions.deadline", "or on_error would never count"
+        )
     if functions.sign_in_ip == "network" and not config.network.claim_key:
         raise ConfigError(
             "$.functions.sign_in_ip", "is network, which needs network.claim_key", "set that key, or write address"
@@ -199,12 +203,23 @@ def _check_mail(config: Config, mail: VerificationMail) -> None:
         raise ConfigError(where, "needs firebase.credentials", "the account service makes the link")
     if "://" not in mail.send:
         return
-    parts = urlsplit(mail.send)
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+    scheme, host = _origin(mail.send)
+    if scheme not in {"smtp", "smtps"} or not host:
         raise ConfigError(f"{where}.send", "is neither a function nor an SMTP server", '"smtp://127.0.0.1:25"')
+    parts = urlsplit(mail.send)
     if parts.username or parts.password:
         raise ConfigError(f"{where}.send", "holds credentials", "set user and password instead")
     if not mail.sender:
         raise ConfigError(f"{where}.sender", "is empty", '"Example <noreply@example.com>"')
     if "{link}" not in mail.text:
         raise ConfigError(f"{where}.text", "has no {link}", "write {link} where the address belongs")
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Scheme and host of an address; no host where it, or its port, cannot be read."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.hostname or ""

@@ -57,8 +57,10 @@ def check_provider_functions(functions: ProviderFunctions) -> None:
 
 
 def _is_absolute(address: str) -> bool:
+    """Whether the provider would take it (:func:`gateway.idp.functions.is_absolute`)."""
     try:
         parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    return usable and "@" not in parts.netloc and address.isprintable()

@@ -31,6 +31,9 @@ MAX_UID_LENGTH: Final = 128
 MAX_EMAIL_LENGTH: Final = 256
 """Characters; RFC 5321 section 4.5.3.1.3 gives a path 256 octets."""
 
+MIN_PHONE_DIGITS: Final = 3
+"""Digits; the shortest numbers in use have more (ITU-T E.164 sets no minimum), and separators alone are none."""
+
 _UID_ALPHABET: Final = string.ascii_letters + string.digits
 _EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 _PHONE: Final = re.compile(r"\+[0-9 ().-]{3,30}")
@@ -252,9 +255,10 @@ def check_phone(phone_number: str) -> str:
 
     :raises WireError: ``INVALID_PHONE_NUMBER : Invalid format.``.
     """
-    if _PHONE.fullmatch(phone_number) is None:
+    digits = "".join(c for c in phone_number if c.isdecimal())
+    if _PHONE.fullmatch(phone_number) is None or len(digits) < MIN_PHONE_DIGITS:
         raise WireError("INVALID_PHONE_NUMBER : Invalid format.")
-    return "+" + "".join(c for c in phone_number if c.isdecimal())
+    return "+" + digits
 
 
 def check_uid(uid: str) -> str:

@@ -86,8 +86,11 @@ class Words:
         """
         if not isinstance(answer, Mapping):
             raise self._broken("((Response body is not a JSON object.))", "Cannot read the response")
-        override = answer.get("recaptchaActionOverride")
-        recaptcha = override if override in {ALLOW, BLOCK} else None
+        recaptcha = answer.get("recaptchaActionOverride")
+        # A tuple, because what is looked up in it may be anything that JSON can say.
+        if recaptcha not in (None, ALLOW, BLOCK):
+            # A function that meant to block and misspelt it must not be taken for one that said nothing.
+            raise WireError(f"{PREFIX}((Response recaptchaActionOverride is neither ALLOW nor BLOCK.))")
         record = answer.get("userRecord")
         if record is None:
             return Overlay(recaptcha=recaptcha)
@@ -106,8 +109,8 @@ class Words:
         if told is None:
             return WireError(f"{PREFIX}{_RETURNED}: {raw}")
         name, message = told
-        quoted = json.dumps(message, ensure_ascii=False)
-        return WireError(f'{PREFIX}{_RETURNED}. Code: {status}, Status: "{name}", Message: {quoted}')
+        # Word for word, inner quotes too: the message comes last, so it ends at the last quote.
+        return WireError(f'{PREFIX}{_RETURNED}. Code: {status}, Status: "{name}", Message: "{message}"')
 
     def late(self, url: str) -> WireError:
         """The function did not answer in time."""
@@ -142,19 +145,22 @@ def _told(body: bytes) -> tuple[str, str] | None:
     if not isinstance(error, dict):
         return None
     name, message = error.get("status"), error.get("message")
-    return (name, message) if isinstance(name, str) and isinstance(message, str) else None
+    if not isinstance(name, str) or not isinstance(message, str):
+        return None
+    # Half a surrogate pair passes for JSON, and no client can be told it.
+    return name.encode("utf-8", "replace").decode("utf-8"), message.encode("utf-8", "replace").decode("utf-8")
 
 
 def _masked(record: Mapping[str, Any], mask: str, *, session: bool) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     changes: dict[str, Any] = {}
     session_claims: dict[str, Any] | None = None
     for name in map(str.strip, mask.split(",")):
-        # photoURL is the SDKs' spelling, photoUrl the wire's.
         value = record.get(name)
         if name == "displayName":
             changes["display_name"] = _text(value)
         elif name in {"photoUrl", "photoURL"}:
-            changes["photo_url"] = _text(value)
+            # photoURL is the SDKs' spelling, photoUrl the wire's.
+            changes["photo_url"] = _text(record.get("photoUrl", record.get("photoURL")))
         elif name == "disabled":
             changes["disabled"] = bool(value)
         elif name == "emailVerified":

@@ -8,6 +8,7 @@ exactly where the emulator's administrator credential would be, and nowhere else
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
@@ -88,4 +89,5 @@ def _of_jwt(text: str, now: float) -> Mapping[str, Any]:
 
 
 def _moment(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    # Not a number is neither before nor after anything, so every comparison would let it pass.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf

@@ -14,6 +14,9 @@ from gateway.idp.records import Factor
 from gateway.idp.wire import Fields
 
 _FACTOR_ID_BYTES: Final = 15
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LATEST_MS: Final = 253_402_300_799_000
+"""The last second of the year 9999, in ms since the epoch: RFC 3339 section 1 knows no later year."""
 
 
 def factors_of(realm: Realm, entries: Sequence[Fields]) -> tuple[Factor, ...]:
@@ -46,4 +49,9 @@ def _moment(realm: Realm, text: str | None) -> int:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
         raise WireError("INVALID_ARGUMENT : enrolledAt must be RFC 3339 text") from None
-    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)).timestamp() * 1_000)
+    since = (moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)) - _EPOCH
+    milliseconds = since // dt.timedelta(milliseconds=1)
+    if not 0 <= milliseconds <= _LATEST_MS:
+        # Stored, it could be told to nobody: the account would break every list that it is on.
+        raise WireError("INVALID_ARGUMENT : enrolledAt must lie between 1970 and 9999")
+    return milliseconds

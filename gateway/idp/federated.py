@@ -117,7 +117,7 @@ async def _sign_in(realm: Realm, call: Call, identity: Identity) -> dict[str, An
         if holder is None and call.fields.flag("autoCreate") is False:
             raise WireError("USER_NOT_FOUND")
         if holder is not None and not identity.email_verified:
-            methods = [PASSWORD] if holder.password_hash else []
+            methods = [PASSWORD] if holder.password_hash or holder.email_link_sign_in else []
             verified = [*methods, *(link.provider_id for link in holder.links)]
             return {**_described(identity), "needConfirmation": True, "verifiedProvider": verified}
         new = holder is None

@@ -108,6 +108,11 @@ def encode(foreign: Foreign) -> str:
     return _MARK + json.dumps(asdict(foreign), separators=(",", ":"))
 
 
+def decode(stored: str) -> Foreign:
+    """What :func:`encode` wrote."""
+    return Foreign(**json.loads(stored.removeprefix(_MARK)))
+
+
 def is_foreign(stored: str) -> bool:
     """Whether a stored hash came from an import."""
     return stored.startswith(_MARK)
@@ -115,7 +120,7 @@ def is_foreign(stored: str) -> bool:
 
 def verify(stored: str, password: str) -> bool:
     """Whether ``password`` belongs to the imported hash."""
-    foreign = Foreign(**json.loads(stored.removeprefix(_MARK)))
+    foreign = decode(stored)
     return hmac.compare_digest(_compute(foreign, password.encode("utf-8")), base64.b64decode(foreign.hash))
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from gateway.core.ports import Clock
 from gateway.idp.answers import ErrorFormat, Words
@@ -40,7 +42,12 @@ CommitNewUser: TypeAlias = Literal["after_before_create", "after_before_sign_in"
 InProcess: TypeAlias = Callable[[bytes], Awaitable[tuple[int, Mapping[str, Any]]]]
 """A function that lives in this process: takes the body of a call, answers HTTP status and body."""
 
-_MASKS: Final = {"idToken": "id_token", "accessToken": "access_token", "refreshToken": "refresh_token"}
+FLAGS: Final = {"idToken": "id_token", "accessToken": "access_token", "refreshToken": "refresh_token"}
+"""What the wire calls the flags of :class:`~gateway.idp.events.Forward`."""
+
+_REQUEST_LINE: Final = re.compile(r"[!-~]+", re.ASCII)
+"""What may stand in the request target (RFC 9112 section 3.2): no space, no control, ASCII only."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -96,34 +103,35 @@ class Registry:
                 event: {"functionUri": trigger.uri, "updateTime": _rfc3339(trigger.updated_at)}
                 for event, trigger in self._triggers.items()
             }
-        forward = {name: True for name, key in _MASKS.items() if getattr(self.forward, key)}
+        forward = {name: True for name, key in FLAGS.items() if getattr(self.forward, key)}
         if forward:
             document["forwardInboundCredentials"] = forward
         return document
 
-    def replace(self, wanted: Fields | None, *, triggers: bool = True, forward: bool = True) -> None:
+    def replace(
+        self, wanted: Fields | None, *, triggers: Collection[str] = EVENT_TYPES, forward: Collection[str] = FLAGS
+    ) -> None:
         """Register what an administrator sent, all or nothing; what is absent is switched off.
 
-        :param triggers: replace the triggers.
-        :param forward: replace the flags for credentials.
+        :param triggers: events whose functions are replaced; every event that is sent must be one of the four.
+        :param forward: flags for credentials that are replaced, of :data:`FLAGS`.
         :raises WireError: ``INVALID_BLOCKING_FUNCTION``.
         """
-        new_triggers, new_forward = self._triggers, self.forward
-        if triggers:
-            named = None if wanted is None else wanted.child("triggers")
-            new_triggers = {}
-            for event in () if named is None else named.names():
-                trigger = named.child(event) if named is not None else None
-                if event not in EVENT_TYPES:
-                    raise WireError(INVALID_EVENT)
-                # A trigger without a URL is one that is switched off.
-                if trigger is not None and (uri := trigger.text("functionUri")) is not None:
-                    new_triggers[event] = self._trigger(event, uri)
-        if forward:
-            flags = None if wanted is None else wanted.child("forwardInboundCredentials")
-            new_forward = Forward(
-                **{key: bool(flags.flag(name)) if flags is not None else False for name, key in _MASKS.items()}
-            )
+        named = None if wanted is None else wanted.child("triggers")
+        names = [] if named is None else named.names()
+        if triggers and any(event not in EVENT_TYPES for event in (*names, *triggers)):
+            raise WireError(INVALID_EVENT)
+        new_triggers = {event: trigger for event, trigger in self._triggers.items() if event not in triggers}
+        for event in names:
+            trigger = named.child(event) if named is not None and event in triggers else None
+            # A trigger without a URL is one that is switched off.
+            if trigger is not None and (uri := trigger.text("functionUri")) is not None:
+                new_triggers[event] = self._trigger(event, uri)
+        flags = None if wanted is None else wanted.child("forwardInboundCredentials")
+        new_forward = replace(
+            self.forward,
+            **{FLAGS[name]: flags is not None and bool(flags.flag(name)) for name in forward if name in FLAGS},
+        )
         self._triggers, self.forward = new_triggers, new_forward
 
     def _trigger(self, event_type: str, uri: str) -> Trigger:
@@ -165,7 +173,7 @@ class Caller:
                 headers={"Content-Type": "application/json", "User-Agent": "session-gateway"},
             )
         try:
-            async with self._http.post(url, data=body, allow_redirects=False) as response:
+            async with self._http.post(_exactly(url), data=body, allow_redirects=False) as response:
                 answered = await response.content.read(MAX_ANSWER + 1)
                 while len(answered) <= MAX_ANSWER and (chunk := await response.content.read(MAX_ANSWER)):
                     answered += chunk
@@ -183,12 +191,22 @@ class Caller:
 
 
 def is_absolute(uri: str) -> bool:
-    """Whether a URI has a scheme and host at which a function can be called."""
+    """Whether a URI has a scheme and host at which a function can be called.
+
+    One with a password is none: a call carries no ``Authorization`` (section 1.1), and the URI is the audience of every
+    event and stands in logs.
+    """
     try:
         parts = urlsplit(uri)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and uri.isprintable()
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    return usable and "@" not in parts.netloc and uri.isprintable()
+
+
+def _exactly(url: str) -> URL:
+    """The URL as it is called: unmodified (section 1.1), unless it holds what no request line can."""
+    return URL(url, encoded=_REQUEST_LINE.fullmatch(url) is not None)
 
 
 def _rfc3339(seconds: float) -> str:

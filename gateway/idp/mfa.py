@@ -49,8 +49,7 @@ async def start_enrollment(realm: Realm, call: Call) -> dict[str, Any]:
     phone = call.fields.child("phoneEnrollmentInfo")
     if phone is not None:
         number = check_phone(phone.text("phoneNumber") or "")
-        if any(factor.phone_number == number for factor in presented.account.factors):
-            raise WireError("SECOND_FACTOR_EXISTS : Phone number already enrolled as second factor for this account.")
+        _refuse_second(presented.account, number)
         asked = replace(call, fields=phone)
         return {
             "phoneSessionInfo": {"sessionInfo": await send_code(realm, asked, number, SmsKind.ENROLLMENT, owner=uid)}
@@ -85,6 +84,7 @@ async def finish_enrollment(realm: Realm, call: Call) -> dict[str, Any]:
         current = realm.sessions.present(id_token)
         if len(current.account.factors) >= MOST_FACTORS:
             raise WireError("SECOND_FACTOR_LIMIT_EXCEEDED")
+        _refuse_second(current.account, factor.phone_number)
         changes = Changes(factors=(*current.account.factors, factor))
         account = realm.accounts.change(current.account, changes).account
         return account, realm.sessions.renew(current, account, factor=factor)
@@ -113,7 +113,7 @@ async def withdraw(realm: Realm, call: Call) -> dict[str, Any]:
         if len(factors) == len(presented.account.factors):
             raise WireError("MFA_ENROLLMENT_NOT_FOUND")
         account = realm.accounts.change(presented.account, Changes(factors=factors)).account
-        return realm.sessions.renew(presented, account)
+        return realm.sessions.renew(presented, account, proved=False)
 
     tokens = await realm.db.run(commit)
     return {"idToken": tokens.id_token, "refreshToken": tokens.refresh_token}
@@ -198,6 +198,15 @@ def _check_enrollable(realm: Realm, presented: Presented) -> None:
     if not presented.account.email_verified:
         raise WireError("UNVERIFIED_EMAIL : Need to verify email first before enrolling second factors.")
     realm.sessions.require_recent(presented)
+
+
+def _refuse_second(account: Account, number: str | None) -> None:
+    """Refuse a number that is a factor already, also when two enrolments of it went on at once.
+
+    :raises WireError: ``SECOND_FACTOR_EXISTS``.
+    """
+    if number is not None and any(factor.phone_number == number for factor in account.factors):
+        raise WireError("SECOND_FACTOR_EXISTS : Phone number already enrolled as second factor for this account.")
 
 
 def _proved(realm: Realm, call: Call, uid: str) -> Factor:

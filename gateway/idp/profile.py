@@ -175,10 +175,8 @@ def _requested(realm: Realm, fields: Fields, *, administrator: bool) -> tuple[Ch
 
 
 def _attributes(fields: Fields) -> list[str | None]:
-    return [
-        _ATTRIBUTES[int(name)] if name.isdecimal() and int(name) < len(_ATTRIBUTES) else name
-        for name in fields.texts("deleteAttribute")
-    ]
+    numbered = {str(number): name for number, name in enumerate(_ATTRIBUTES)}
+    return [numbered.get(name, name) for name in fields.texts("deleteAttribute")]
 
 
 def _administrative(realm: Realm, fields: Fields) -> Changes:

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from gateway.idp.errors import WireError, invalid_argument, not_found
+from gateway.idp.errors import WireError, invalid_argument, not_found, not_implemented
+from gateway.idp.events import EVENT_TYPES
+from gateway.idp.functions import FLAGS
 from gateway.idp.realm import Call, ProjectConfig, Realm
-from gateway.idp.wire import Fields
+from gateway.idp.wire import Fields, camel
 
 MOST_IN_PAGE: Final = 100
 """Tenants in a page."""
@@ -35,21 +38,23 @@ async def get_config(realm: Realm, _call: Call) -> dict[str, Any]:
 async def patch_config(realm: Realm, call: Call) -> dict[str, Any]:
     """``PATCH /v2/projects/{p}/config?updateMask=...``; without a mask, all that is known here is replaced.
 
-    :raises WireError: ``INVALID_BLOCKING_FUNCTION``.
+    :raises WireError: ``INVALID_BLOCKING_FUNCTION``, or duplicate addresses are asked for.
     """
     fields = call.fields
-    masks = _masks(call)
+    masks = [mask.split(".") for mask in _masks(call)] or [[]]
     blocking = fields.child(_BLOCKING)
-    whole = not masks or _BLOCKING in masks
-    triggers = whole or any(mask.startswith(f"{_BLOCKING}.triggers") for mask in masks)
-    forward = whole or any(mask.startswith(f"{_BLOCKING}.forwardInboundCredentials") for mask in masks)
-    state = _state(fields.child("mfa")) if not masks or any(mask.startswith("mfa") for mask in masks) else None
-    privacy = fields.child("emailPrivacyConfig")
+    triggers = _members(masks, [_BLOCKING, "triggers"], EVENT_TYPES)
+    forward = _members(masks, [_BLOCKING, "forwardInboundCredentials"], FLAGS)
+    state = _state(fields.child("mfa")) if _within(masks, ["mfa", "state"]) else None
+    privacy = fields.child("emailPrivacyConfig") if _within(masks, ["emailPrivacyConfig"]) else None
     protected = None if privacy is None else privacy.flag("enableImprovedEmailPrivacy")
+    sign_in = fields.child("signIn") if _within(masks, ["signIn", "allowDuplicateEmails"]) else None
+    if sign_in is not None and sign_in.flag("allowDuplicateEmails"):
+        raise not_implemented("several accounts with one address")
     realm.hooks.registry.replace(blocking, triggers=triggers, forward=forward)
     if state is not None:
         realm.config.second_factors = state != _STATES[0]
-    if protected is not None and (not masks or any(mask.startswith("emailPrivacyConfig") for mask in masks)):
+    if protected is not None:
         realm.config.email_enumeration_protection = protected
     return _config(realm)
 
@@ -178,7 +183,23 @@ def _state(mfa: Fields | None) -> str | None:
 
 
 def _masks(call: Call) -> list[str]:
-    return [mask.strip() for mask in (call.parameters.text("updateMask") or "").split(",") if mask.strip()]
+    """Paths of an update mask, in the spelling of the wire; clients send ``blocking_functions`` too."""
+    masks = (mask.strip() for mask in (call.parameters.text("updateMask") or "").split(","))
+    return [camel(mask) for mask in masks if mask]
+
+
+def _within(masks: Iterable[Sequence[str]], path: Sequence[str]) -> bool:
+    """Whether a mask names ``path``, something that contains it or something in it."""
+    return any(all(a == b for a, b in zip(mask, path, strict=False)) for mask in masks)
+
+
+def _members(masks: Iterable[Sequence[str]], path: Sequence[str], members: Iterable[str]) -> list[str]:
+    """The members of the object at ``path`` that masks name: all of them when a mask stops there or before."""
+    depth = len(path)
+    named = [mask for mask in masks if _within([mask], path)]
+    if any(len(mask) <= depth for mask in named):
+        return list(members)
+    return [mask[depth] for mask in named]
 
 
 def _named(realm: Realm, call: Call) -> str:

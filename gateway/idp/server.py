@@ -159,6 +159,9 @@ class Server:
                 response = _failure(
                     WireError(f"Request payload size exceeds the limit: {MAX_BODY} bytes.", status="INVALID_ARGUMENT")
                 )
+            except web.RequestPayloadError:
+                # A body that is not in the encoding that its header names, or that breaks off.
+                response = _failure(invalid_argument("The body cannot be read."))
             except web.HTTPException:
                 response = _failure(not_found())
             except RequestError as error:
@@ -178,16 +181,19 @@ async def _space(project: Realm, request: web.Request, fields: Fields, *, privil
     A tenant is named by path or body; otherwise it is that of the ID token or refresh token, neither of which is
     believed here: the realm's own methods verify them and refuse those of another tenant.
 
-    :raises WireError: there is no such tenant, or it is switched off.
+    :raises WireError: there is no such tenant, it is switched off, or the call names two.
     """
     path, body = request.match_info.get("tenant"), fields.text("tenantId") or None
     if path is not None and body is not None and path != body:
         raise WireError("TENANT_ID_MISMATCH")
     tenant = path or body
-    if tenant is None and project.tenants.all():
+    if project.tenants.all():
         if refresh_token := fields.text("refreshToken"):
-            tenant = await project.tenants.of_refresh_token(refresh_token)
-        else:
+            held = await project.tenants.of_refresh_token(refresh_token)
+            if None not in {tenant, held} and tenant != held:
+                raise WireError("TENANT_ID_MISMATCH")
+            tenant = tenant or held
+        elif tenant is None:
             tenant = tenant_claim(fields.text("idToken"))
     if tenant is None:
         return project

@@ -94,10 +94,12 @@ class Sessions:
         session_claims: Mapping[str, Any] | None = None,
         factor: Factor | None = None,
         attributes: Mapping[str, Any] | None = None,
+        auth_time: int | None = None,
     ) -> Tokens:
         """A new session of ``account``, signed in now.
 
         :param factor: the second factor that was used.
+        :param auth_time: when the credential was presented, seconds, if that was not now.
         :param attributes: what a SAML or OpenID Connect provider said (``firebase.sign_in_attributes``).
         """
         now = int(self._clock.now())
@@ -106,7 +108,7 @@ class Sessions:
             token_hash=hash_secret(refresh_token),
             uid=account.uid,
             sign_in_provider=sign_in_provider,
-            auth_time=now,
+            auth_time=now if auth_time is None else auth_time,
             session_claims=dict(session_claims or {}),
             created_at=now,
             last_used_at=now,
@@ -118,7 +120,13 @@ class Sessions:
         return Tokens(self._issue(account, session), refresh_token)
 
     def renew(
-        self, presented: Presented, account: Account, *, provider: str | None = None, factor: Factor | None = None
+        self,
+        presented: Presented,
+        account: Account,
+        *,
+        provider: str | None = None,
+        factor: Factor | None = None,
+        proved: bool = True,
     ) -> Tokens:
         """A new session in place of the one that ``presented`` came from, because the account changed.
 
@@ -126,6 +134,8 @@ class Sessions:
 
         :param provider: the sign-in provider, where it is another one now.
         :param factor: a second factor that was enrolled just now.
+        :param proved: whether something was presented that proves who it is; an ID token alone does not, and must not
+            become a recent sign-in.
         """
         before = presented.session
         used = before.second_factor_id if before is not None else None
@@ -135,6 +145,7 @@ class Sessions:
             session_claims=presented.session_claims,
             factor=factor or next((kept for kept in account.factors if kept.factor_id == used), None),
             attributes=before.attributes if before is not None else None,
+            auth_time=None if proved else presented.payload["auth_time"],
         )
 
     def refresh(self, refresh_token: str) -> tuple[Tokens, Account]:

@@ -16,7 +16,7 @@ from gateway.idp.errors import WireError
 from gateway.idp.passwords import check_strength
 from gateway.idp.realm import Call, Realm
 from gateway.idp.records import ANONYMOUS, CUSTOM, PASSWORD, Account, CodeKind, CodeRecord
-from gateway.idp.sessions import Tokens
+from gateway.idp.sessions import Presented, Tokens
 from gateway.idp.signing_keys import ID_TOKEN_LIFETIME
 from gateway.idp.wire import compact, token_fields
 
@@ -237,8 +237,17 @@ async def _create_with_password(realm: Realm, call: Call, email: str, password: 
 
 
 async def _add_password(realm: Realm, call: Call, id_token: str, email: str, password: str) -> tuple[Account, Tokens]:
-    """Give an account that is signed in an address and a password. No function fires for this way of linking."""
-    presented = await realm.db.run(realm.sessions.present, id_token)
+    """Give an account that is signed in an address and a password. No function fires for this way of linking.
+
+    :raises WireError: ``CREDENTIAL_TOO_OLD_LOGIN_AGAIN`` where it takes the place of another one.
+    """
+
+    def present() -> Presented:
+        now_presented = realm.sessions.present(id_token)
+        _require_recent_for(realm, now_presented, email, password=True)
+        return now_presented
+
+    presented = await realm.db.run(present)
     await realm.db.run(realm.accounts.require_free_email, email, owner=presented.account.uid)
     check_strength(password)
     changes = Changes(email=email, password_hash=await realm.passwords.hash(password))
@@ -246,7 +255,7 @@ async def _add_password(realm: Realm, call: Call, id_token: str, email: str, pas
         changes["display_name"] = display_name
 
     def commit() -> tuple[Account, Tokens]:
-        now_presented = realm.sessions.present(id_token)
+        now_presented = present()
         account = realm.accounts.signed_in(realm.accounts.change(now_presented.account, changes).account)
         return account, realm.sessions.renew(now_presented, account, provider=PASSWORD)
 
@@ -258,6 +267,7 @@ async def _link_email(realm: Realm, id_token: str, record: CodeRecord) -> tuple[
 
     def commit() -> tuple[Account, Tokens]:
         presented = realm.sessions.present(id_token)
+        _require_recent_for(realm, presented, record.email, password=False)
         realm.accounts.require_free_email(record.email, owner=presented.account.uid)
         realm.codes.consume(record)
         changes = Changes(email=record.email, email_verified=True, email_link_sign_in=True)
@@ -265,6 +275,17 @@ async def _link_email(realm: Realm, id_token: str, record: CodeRecord) -> tuple[
         return account, realm.sessions.renew(presented, account, provider=PASSWORD)
 
     return await realm.db.run(commit)
+
+
+def _require_recent_for(realm: Realm, presented: Presented, email: str, *, password: bool) -> None:
+    """Linking adds something; where it replaces an address or a password, it is as sensitive as an update.
+
+    :param password: whether a password is set.
+    :raises WireError: ``CREDENTIAL_TOO_OLD_LOGIN_AGAIN``.
+    """
+    account = presented.account
+    if account.email not in {None, email} or (password and account.password_hash is not None):
+        realm.sessions.require_recent(presented)
 
 
 def _rehash(realm: Realm, uid: str, known_hash: str | None, replacement: str) -> None:

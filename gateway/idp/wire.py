@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.idp import foreign_hashes
 from gateway.idp.errors import WireError, invalid_argument
 from gateway.idp.records import PASSWORD, PHONE, Account, Factor
 from gateway.idp.sessions import Tokens
@@ -24,6 +25,7 @@ REDACTED_HASH: Final = "UkVEQUNURUQ="
 SHOWN_DIGITS: Final = 4
 """Last digits of a masked phone number that stay readable (identity-toolkit.md section 7)."""
 
+_URL_SAFE: Final = str.maketrans("+/", "-_")
 _SNAKE: Final = re.compile(r"_([a-z0-9])")
 
 
@@ -33,7 +35,7 @@ class Fields:
     __slots__ = ("_values", "_where")
 
     def __init__(self, values: Mapping[str, Any], where: str = "") -> None:
-        self._values = {_camel(name): value for name, value in values.items() if value is not None}
+        self._values = {camel(name): value for name, value in values.items() if value is not None}
         self._where = where
 
     @classmethod
@@ -155,7 +157,8 @@ def _fits(value: int) -> bool:
     return -(2**63) <= value < 2**63
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A snake_case name, or a path of such, as the wire spells it; others stay as they are."""
     return _SNAKE.sub(lambda match: match.group(1).upper(), name) if "_" in name else name
 
 
@@ -232,13 +235,8 @@ def user_record(account: Account, *, export_hash: bool = False) -> dict[str, Any
         "tenantId": account.tenant,
     }
     if account.password_hash is not None:
-        record["passwordHash"] = REDACTED_HASH
-        if export_hash:
-            record["passwordHash"] = _urlsafe(account.password_hash)
-            # PHC string format: $argon2id$v=19$m=..,t=..,p=..$salt$hash
-            parts = account.password_hash.split("$")
-            if len(parts) == 6:  # noqa: PLR2004 - the number of its parts
-                record["salt"] = parts[4]
+        hash_, salt = _exported(account.password_hash) if export_hash else (REDACTED_HASH, None)
+        record |= {"passwordHash": hash_, "salt": salt}
     return compact(record)
 
 
@@ -250,7 +248,8 @@ def mfa_info(factor: Factor, *, masked: bool = False) -> dict[str, Any]:
     number = factor.phone_number
     shown = number
     if number is not None and masked:
-        shown = "+" + "*" * (len(number) - 1 - SHOWN_DIGITS) + number[-SHOWN_DIGITS:]
+        digits = number.removeprefix("+")
+        shown = "+" + "*" * (len(digits) - SHOWN_DIGITS) + digits[-SHOWN_DIGITS:]
     return compact(
         {
             "mfaEnrollmentId": factor.factor_id,
@@ -266,6 +265,16 @@ def mfa_info(factor: Factor, *, masked: bool = False) -> dict[str, Any]:
 def compact(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same without absent fields: the wire omits, it never says null."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _exported(stored: str) -> tuple[str, str | None]:
+    """Hash and salt as an export shows them; an imported hash as it came, and without the key that it was made with."""
+    if foreign_hashes.is_foreign(stored):
+        foreign = foreign_hashes.decode(stored)
+        return foreign.hash.translate(_URL_SAFE), foreign.salt.translate(_URL_SAFE) or None
+    # PHC string format: $argon2id$v=19$m=..,t=..,p=..$salt$hash
+    parts = stored.split("$")
+    return _urlsafe(stored), parts[4] if len(parts) == 6 else None  # noqa: PLR2004 - the number of its parts
 
 
 def _rfc3339(milliseconds: int) -> str:

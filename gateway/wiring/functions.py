@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 DEFAULT_NAMES: Final = ("functions", "app")
 """What a module calls its functions when the configuration names the module alone."""
 
+_SETTINGS: Final = {
+    "allow_domains": "$.functions.allowed_domains",
+    "default_display_name": "$.functions.display_name",
+    "map_claims": "$.functions.claims",
+    "recaptcha": "$.functions.recaptcha",
+    "screen_photo": "$.functions.photo",
+    "sender": "$.functions.verification_mail.sender",
+    "store_refresh_tokens": "$.functions.refresh_tokens",
+    "trust_providers": "$.functions.trusted_providers",
+}
+"""Where the errors of ready-made functions are, in the words of the file."""
+
 SHUTDOWN_GRACE: Final = 8.0
 """Seconds that events in flight may take once the program stops: they end by themselves before."""
 
@@ -113,6 +125,14 @@ def configured_functions(
     :param directory: makes links for verification mails; None where nothing is to be served.
     :raises ConfigError: a function that cannot be loaded or a setting that it refuses.
     """
+    try:
+        return _configured(loaded, directory, locator)
+    except ConfigError as error:
+        # What a function refuses it calls by its own name; who wrote the file knows the key.
+        raise ConfigError(_SETTINGS.get(error.where, error.where), error.what, error.hint) from None
+
+
+def _configured(loaded: Loaded, directory: FirebaseDirectory | None, locator: GeoLocator | None) -> BlockingFunctions:
     config, settings = loaded.config, loaded.config.functions
     functions = BlockingFunctions(
         config.firebase.project_id,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.blocking.event import BROKEN_FACTOR, BROKEN_USER, Event, read_context
 from gateway.blocking.https_error import HttpsError
-from gateway.blocking.outcome import UserUpdate, encode, merge, read_answer, wire_body
+from gateway.blocking.json_text import encode
+from gateway.blocking.outcome import UserUpdate, merge, read_answer, wire_body
 from gateway.blocking.verify import EventRules, EventVerifier, is_audience
 from gateway.errors import TokenError
 from tests.support import events, forge

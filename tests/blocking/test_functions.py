@@ -221,6 +221,22 @@ async def test_an_address_may_be_tied_to_an_event() -> None:
     assert (status, answer["error"]["message"]) == (400, 'Expected "beforeCreate" but received "beforeSignIn".')
 
 
+async def test_an_address_may_be_tied_to_several_events() -> None:
+    """... takes each event that is registered at an address, and no other."""
+    functions = events.functions(audiences=dict.fromkeys(("before_create", "before_sign_in", "before_email"), URL))
+    functions.before_create(lambda user, context: None)
+    functions.before_sign_in(lambda user, context: None)
+    functions.before_sms(lambda context: None)
+    async with functions:
+        assert await functions.respond(events.token()) == OK
+        assert await functions.respond(events.token("beforeSignIn")) == OK
+        _, none = await functions.respond(events.token("beforeSendEmail"))
+        _, other = await functions.respond(events.token("beforeSendSms"))
+    assert none["error"]["message"] == 'No function is registered for "beforeSendEmail".'
+    wanted = '"beforeCreate" or "beforeSignIn" or "beforeSendEmail"'
+    assert other["error"]["message"] == f'Expected {wanted} but received "beforeSendSms".'
+
+
 HANDLED: list[tuple[str, dict[str, Any], int]] = [
     ("no record", {"user_record": ABSENT}, 400),
     ("record null", {"user_record": None}, 400),

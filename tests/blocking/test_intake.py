@@ -53,7 +53,17 @@ def test_addresses_come_in_three_forms() -> None:
     """... takes one address, several, or one for each event."""
     assert addresses("https://a.test") == {"https://a.test": None}
     assert addresses(["https://a.test", "http://b.test"]) == {"https://a.test": None, "http://b.test": None}
-    assert addresses({"before_sms": "https://a.test"}) == {"https://a.test": Event.BEFORE_SEND_SMS}
+    assert addresses({"before_sms": "https://a.test"}) == {"https://a.test": {Event.BEFORE_SEND_SMS}}
+
+
+def test_one_address_may_serve_several_events() -> None:
+    """... ties an address to every event that is registered there."""
+    url = "https://a.test"
+    given = {"before_create": url, Event.BEFORE_SIGN_IN: url, "beforeSms": "https://b.test"}
+    assert addresses(given) == {
+        url: {Event.BEFORE_CREATE, Event.BEFORE_SIGN_IN},
+        "https://b.test": {Event.BEFORE_SEND_SMS},
+    }
     assert addresses(()) == {}
 
 

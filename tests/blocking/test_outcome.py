@@ -11,13 +11,12 @@ import pytest
 
 from gateway.blocking.event import Event
 from gateway.blocking.https_error import HttpsError
+from gateway.blocking.json_text import compact, encode
 from gateway.blocking.model import User
 from gateway.blocking.outcome import (
     RESERVED_CLAIMS,
     UNSET,
     UserUpdate,
-    compact,
-    encode,
     merge,
     read_answer,
     units,

@@ -229,3 +229,45 @@ async def test_the_server_survives_a_client_that_leaves() -> None:
         await eventually(lambda: done)
         functions.before_sign_in(lambda user, context: None)
         assert (await post(client, "/", events.body(events.token("beforeSignIn"))))[0] == 200
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("details", [{1: 2}, {None: 1}, nested(64), nested(65), nested(900)])
+async def test_odd_details_change_no_refusal(details: Any) -> None:
+    """... sends the refusal as it is, whatever its details are."""
+    functions = events.functions()
+
+    @functions.before_create
+    def refuse(user: Any, context: Any) -> None:
+        raise HttpsError("aborted", "No.", details)
+
+    async with serving(functions) as client:
+        status, answer = await post(client, "/", events.body(events.token()))
+    assert (status, answer["error"]["message"]) == (409, "No.")
+    assert ("details" in answer["error"]) == (details == nested(64))
+
+
+async def test_claims_as_deep_as_they_may_be() -> None:
+    """... sends claims that were taken, however deep they are."""
+    functions = events.functions()
+    functions.before_create(lambda user, context: {"customClaims": {"a": nested(63)}})
+    async with serving(functions) as client:
+        status, answer = await post(client, "/", events.body(events.token()))
+    assert (status, answer["userRecord"]["customClaims"]) == (200, {"a": nested(63)})
+
+
+@pytest.mark.parametrize("limit", [10, 0])
+async def test_the_limit_is_ours_wherever_we_are_mounted(limit: int) -> None:
+    """... reads bodies up to its own limit, whatever that of the application around it is."""
+    application = web.Application(client_max_size=limit)
+    application.add_subapp("/hooks/", example().application())
+    async with TestClient(TestServer(application)) as client:
+        assert (await post(client, "/hooks/x", events.body(events.token())))[0] == 200
+        status, answer = await post(client, "/hooks/x", b"{" + b" " * MAX_BODY)
+    assert (status, answer["error"]["message"]) == (400, f"Request body is longer than {MAX_BODY} bytes.")

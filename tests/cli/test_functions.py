@@ -136,6 +136,20 @@ def test_record_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "- old: null" in out
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "metadata=5", "metadata=[]", 'tokens_valid_after_time="x"', "provider_data=[5]", "provider_data={}",
+        'provider_data=[{"provider_id":[]}]', "custom_claims=[1]", "email=5", "uid=",
+    ],
+)  # fmt: skip
+def test_odd_records(change: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """... sends a record whatever stands in it, and shows what the answer would do."""
+    with FunctionServer(200, '{"userRecord":{"displayName":"Ada","updateMask":"displayName"}}') as server:
+        assert invoke(replace(MADE, changes=(f"user_record.{change}",)), url=server.url) == 0
+    assert '+ name: "Ada"' in capsys.readouterr().out
+
+
 def test_disabled_account(capsys: pytest.CaptureFixture[str]) -> None:
     """... says that an account which a function disables gets no tokens."""
     with FunctionServer(200, '{"userRecord":{"disabled":true,"updateMask":"disabled"}}') as server:

@@ -17,12 +17,13 @@ from gateway.cli.idp import run_idp
 from gateway.errors import ConfigError
 from tests.support.ports import free_port
 
+ADA = {"email": "ada@example.com", "password": "correct horse", "returnSecureToken": True}
 
-def sign_up(port: int, patience: float = 20) -> dict[str, str]:
-    """An account's answer, as soon as the provider answers."""
-    body = json.dumps({"email": "ada@example.com", "password": "correct horse", "returnSecureToken": True}).encode()
-    url = f"http://127.0.0.1:{port}/identitytoolkit.googleapis.com/v1/accounts:signUp?key=k"
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+
+def call(port: int, method: str, body: dict[str, object], patience: float = 20) -> dict[str, str]:
+    """A method's answer, as soon as the provider answers."""
+    url = f"http://127.0.0.1:{port}/identitytoolkit.googleapis.com/v1/accounts:{method}?key=k"
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     until = time.monotonic() + patience
     while True:
         try:
@@ -43,7 +44,9 @@ def test_it_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
     words = ["idp", "--listen", f"127.0.0.1:{port}", "--project", "demo-x", "--database", str(tmp_path / "idp.sqlite3")]
     process = subprocess.Popen([sys.executable, "-m", "gateway", *words], stderr=subprocess.PIPE, text=True)
     try:
-        answer = sign_up(port)
+        answer = call(port, "signUp", ADA)
+        call(port, "sendOobCode", {"requestType": "PASSWORD_RESET", "email": "ada@example.com"})
+        call(port, "sendVerificationCode", {"phoneNumber": "+15550100"})
         assert answer["email"] == "ada@example.com"
     finally:
         process.send_signal(signal.SIGTERM)
@@ -51,6 +54,8 @@ def test_it_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert f'[firebase] emulator = "127.0.0.1:{port}"' in told
     assert "never use it for real users" in told
+    assert "mail to ada@example.com: http://127.0.0.1:" in told
+    assert "text to +15550100: your code is " in told
     assert answer["idToken"] not in told
     assert (tmp_path / "idp.sqlite3").exists()
 

@@ -21,6 +21,8 @@ def test_defaults_call_nothing() -> None:
         (ProviderFunctions(before_create="nowhere"), "$.provider.functions.before_create"),
         (ProviderFunctions(before_sms="ftp://fn.test/"), "$.provider.functions.before_sms"),
         (ProviderFunctions(before_email="http://[x/"), "$.provider.functions.before_email"),
+        (ProviderFunctions(before_create="http://fn.test:99999/"), "$.provider.functions.before_create"),
+        (ProviderFunctions(before_create="http://u:p@fn.test/"), "$.provider.functions.before_create"),
         (ProviderFunctions(deadline=Seconds(61)), "$.provider.functions.deadline"),
         (ProviderFunctions(deadline=Seconds(0)), "$.provider.functions.deadline"),
     ],

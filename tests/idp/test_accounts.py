@@ -155,6 +155,9 @@ def test_addresses(email: str, normal: str | None) -> None:
         ("+1 (555) 01-00", "+15550100"),
         ("15550100", None),
         ("+", None),
+        ("+---", None),
+        ("+ (1) 2", None),
+        ("+112", "+112"),
         ("+1x5550100", None),
     ],
 )

@@ -129,6 +129,8 @@ async def test_import_with_foreign_hashes(api: Api) -> None:
     reply = await api.admin("/accounts:batchCreate", users=[user], hashAlgorithm="PBKDF2_SHA256", rounds=1000)
     assert reply.ok == {"kind": "identitytoolkit#UploadAccountResponse"}
     assert (await api.account("imported"))["createdAt"] == "1000"
+    (exported,) = (await api.admin("/accounts:batchGet", "GET")).ok["users"]
+    assert (exported["passwordHash"], exported["salt"]) == (user["passwordHash"], user["salt"])
     assert (await api.sign_in(password="wrong")).error == "INVALID_LOGIN_CREDENTIALS"
     session = (await api.sign_in()).ok
     (exported,) = (await api.admin("/accounts:batchGet", "GET")).ok["users"]

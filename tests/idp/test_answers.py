@@ -135,7 +135,7 @@ def test_what_is_kept_of_an_answer() -> None:
         "BLOCK",
     )
     assert Words().overlay(answer, session=False).session_claims is None
-    assert Words().overlay({"recaptchaActionOverride": "MAYBE"}, session=True) == Overlay()
+    assert Words().overlay({"recaptchaActionOverride": None}, session=True) == Overlay()
     assert Words().overlay({"userRecord": None}, session=True) == Overlay()
 
 
@@ -151,3 +151,28 @@ def test_later_answers_win() -> None:
 def test_refusals_in_process_have_the_same_body() -> None:
     """the provider words a refusal in process like one over HTTP, whatever is in its text."""
     assert json.loads(refusal_body("X", 'a "b" \ud800')) == {"error": {"message": 'a "b" ?', "status": "X"}}
+
+
+@pytest.mark.parametrize("override", ["MAYBE", "block", "", 5, True, [], ["BLOCK"], {}, {"action": "BLOCK"}])
+def test_a_word_on_recaptcha_is_one_of_two(override: Any) -> None:
+    """the provider blocks when the word on reCAPTCHA is none, so that a misspelt BLOCK lets nobody in."""
+    answer = {"recaptchaActionOverride": override}
+    with pytest.raises(WireError) as refused:
+        Words().overlay(answer, session=True)
+    assert refused.value.message == PREFIX + "((Response recaptchaActionOverride is neither ALLOW nor BLOCK.))"
+
+
+@pytest.mark.parametrize("mask", ["photoUrl", "photoURL"])
+@pytest.mark.parametrize("name", ["photoUrl", "photoURL"])
+def test_both_spellings_of_the_picture(name: str, mask: str) -> None:
+    """the provider never takes a picture that came in the other spelling for one that is to be removed."""
+    record = {name: "https://p.test/", "updateMask": mask}
+    assert Words().overlay({"userRecord": record}, session=False).changes == {"photo_url": "https://p.test/"}
+
+
+def test_a_message_reaches_the_client_word_for_word() -> None:
+    """the provider quotes a function's message as it is, and replaces what no client could be told."""
+    body = b'{"error":{"status":"ABORTED","message":"\\"Ada\\" : \\ud800"}}'
+    assert read(409, body).message == PREFIX + (
+        'HTTP Cloud Function returned an error. Code: 409, Status: "ABORTED", Message: ""Ada" : ?"'
+    )

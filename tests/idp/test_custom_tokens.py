@@ -38,6 +38,8 @@ def test_good_tokens() -> None:
         (token(sub="c@d"), "INVALID_CUSTOM_TOKEN : iss and sub must be the same service account"),
         (token(iss=None, sub=None), "INVALID_CUSTOM_TOKEN : iss and sub must be the same service account"),
         (token(exp=None), "INVALID_CUSTOM_TOKEN : iat and exp are required"),
+        (token(exp=float("nan")), "INVALID_CUSTOM_TOKEN : iat and exp are required"),
+        (token(iat=float("inf")), "INVALID_CUSTOM_TOKEN : iat and exp are required"),
         (token(iat=NOW - 3600, exp=NOW), "INVALID_CUSTOM_TOKEN : The token has expired or lives too long"),
         (token(exp=NOW + 3601), "INVALID_CUSTOM_TOKEN : The token has expired or lives too long"),
         (token(uid=None), "MISSING_IDENTIFIER"),

@@ -15,6 +15,8 @@ PHONE = {
     "enrolledAt": "2023-11-14T22:13:20Z",
 }
 
+OUT_OF_RANGE = "INVALID_ARGUMENT : enrolledAt must lie between 1970 and 9999"
+
 
 @pytest.mark.parametrize("way", ["create", "import", "update"])
 async def test_phones(api: Api, way: str) -> None:
@@ -53,6 +55,9 @@ async def test_ids_and_times_of_their_own(api: Api) -> None:
     [
         ([{"phoneInfo": "x"}], "INVALID_PHONE_NUMBER : Invalid format."),
         ([PHONE, PHONE], "DUPLICATE_MFA_ENROLLMENT_ID"),
+        ([{**PHONE, "enrolledAt": "0001-01-01T00:00:00+23:59"}], OUT_OF_RANGE),
+        ([{**PHONE, "enrolledAt": "1969-12-31T23:59:59Z"}], OUT_OF_RANGE),
+        ([{**PHONE, "enrolledAt": "9999-12-31T23:59:59-23:59"}], OUT_OF_RANGE),
         ([{**PHONE, "enrolledAt": "yesterday"}], "INVALID_ARGUMENT : enrolledAt must be RFC 3339 text"),
     ],
 )

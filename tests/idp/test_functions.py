@@ -231,8 +231,34 @@ def test_settings_that_cannot_work(functions: FunctionSettings, words: str) -> N
         ("http://[x/", False),
         ("http://fn.test:99999/", False),
         ("http://fn.test/\n", False),
+        ("http://user:secret@fn.test/", False),
     ],
 )
 def test_absolute_addresses(uri: str, good: bool) -> None:
     """the provider tells addresses of functions from what is none."""
     assert is_absolute(uri) is good
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/a%2fb?x=%7e&y=a+b", "/a%2fb?x=%7e&y=a+b"),
+        ("/a/../b;c=d|e", "/a/../b;c=d|e"),
+        ("", "/"),
+        ("/a b/é", "/a%20b/%C3%A9"),
+    ],
+)
+async def test_a_function_is_called_at_the_registered_url(path: str, target: str) -> None:
+    """the provider calls the very URL that is registered, spelled as it is wherever a request can be."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.json_response({})
+
+    application, caller = web.Application(), Caller()
+    application.router.add_post("/{path:.*}", answer)
+    async with TestServer(application) as server:
+        assert await caller.post(f"http://127.0.0.1:{server.port}{path}", "token") == (200, b"{}")
+    await caller.close()
+    assert asked == [target]

@@ -213,7 +213,7 @@ DOCUMENTED = "BLOCKING_FUNCTION_ERROR_RESPONSE : HTTP Cloud Function returned an
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Refused(), DOCUMENTED + 'Code: 403, Status: "PERMISSION_DENIED", Message: "not \\"here\\""'),
+        (Refused(), DOCUMENTED + 'Code: 403, Status: "PERMISSION_DENIED", Message: "not "here""'),
         (
             KeyError("secret detail"),
             DOCUMENTED + 'Code: 500, Status: "INTERNAL", Message: "An unexpected error occurred."',

@@ -128,6 +128,35 @@ async def test_withdrawing(api: Api) -> None:
     assert (await api.sign_in()).ok["idToken"]
 
 
+async def test_withdrawing_is_no_sign_in(api: Api) -> None:
+    """the provider does not take the withdrawal of a factor for a recent sign-in."""
+    user = await verified(api)
+    done = (await enroll(api, user["idToken"])).ok
+    before = claims(done["idToken"])
+    api.clock.advance(1_800)
+    enrolled = await factor_id(api, before["sub"])
+    reply = await second(api, "mfaEnrollment:withdraw", idToken=done["idToken"], mfaEnrollmentId=enrolled)
+    after = claims(reply.ok["idToken"])
+    assert (after["auth_time"], after["iat"]) == (before["auth_time"], before["iat"] + 1_800)
+    reply = await api.call("update", idToken=reply.ok["idToken"], password="another horse")
+    assert reply.error == "CREDENTIAL_TOO_OLD_LOGIN_AGAIN"
+
+
+async def test_one_number_is_enrolled_once(api: Api) -> None:
+    """the provider enrolls a number once, also when two enrolments of it were under way."""
+    user = await verified(api)
+    started = []
+    for _ in range(2):
+        info = {"phoneNumber": NUMBER}
+        await second(api, "mfaEnrollment:start", idToken=user["idToken"], phoneEnrollmentInfo=info)
+        text = api.provider.mailbox.texts()[-1]
+        started.append({"sessionInfo": text.session_info, "code": text.code})
+    first, then = started
+    assert (await second(api, "mfaEnrollment:finalize", idToken=user["idToken"], phoneVerificationInfo=first)).ok
+    reply = await second(api, "mfaEnrollment:finalize", idToken=user["idToken"], phoneVerificationInfo=then)
+    assert reply.error.startswith("SECOND_FACTOR_EXISTS : ")
+
+
 async def test_who_may_enroll(api: Api) -> None:
     """the provider enrolls nothing for unverified addresses, other first factors, and where it is switched off."""
     user = await api.sign_up()

@@ -74,6 +74,10 @@ async def test_client_updates_and_clears_its_profile(api: Api) -> None:
     body = (await api.call("update", idToken=user["idToken"], deleteAttribute=["PHOTO_URL"])).ok
     assert "displayName" not in body
     assert "photoUrl" not in body
+    body = (await api.call("update", idToken=user["idToken"], displayName="Ada", deleteAttribute=["9" * 5000, -1])).ok
+    assert body["displayName"] == "Ada"
+    # Android sends the numbers of attributes; 2 is the name.
+    assert "displayName" not in (await api.call("update", idToken=user["idToken"], deleteAttribute=[2])).ok
 
 
 async def test_password_change_starts_a_new_session(api: Api) -> None:

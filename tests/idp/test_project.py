@@ -73,3 +73,49 @@ async def test_names_that_cannot_begin_an_id(api: Api, name: str) -> None:
 async def test_providers_of_identities_are_not_offered(api: Api) -> None:
     """the provider answers 501 for configurations of federated providers, which it has not."""
     assert (await ask(api, "GET", "/oauthIdpConfigs")).status == 501
+
+
+FUNCTION = "https://functions.test/before"
+TRIGGERS = {event: {"functionUri": f"{FUNCTION}/{event}"} for event in ("beforeCreate", "beforeSignIn")}
+
+
+async def test_one_function_is_replaced_alone(api: Api) -> None:
+    """the provider replaces what the mask names, in either spelling, and leaves the other functions and flags."""
+    flags = {"idToken": True, "refreshToken": True}
+    body = {"triggers": TRIGGERS, "forwardInboundCredentials": flags}
+    await ask(api, "PATCH", "/config?updateMask=blockingFunctions", blockingFunctions=body)
+    other = {"beforeCreate": {"functionUri": FUNCTION}}
+
+    async def patched(mask: str, **blocking: Any) -> tuple[dict[str, str], dict[str, bool]]:
+        reply = await ask(api, "PATCH", f"/config?updateMask={mask}", blockingFunctions=blocking)
+        found = reply.ok["blockingFunctions"]
+        uris = {event: trigger["functionUri"] for event, trigger in found.get("triggers", {}).items()}
+        return uris, found.get("forwardInboundCredentials", {})
+
+    both = {"beforeCreate": FUNCTION, "beforeSignIn": f"{FUNCTION}/beforeSignIn"}
+    for mask in ("blockingFunctions.triggers.beforeCreate", "blocking_functions.triggers.before_create.function_uri"):
+        assert await patched(mask, triggers=other) == (both, flags)
+    mask = "blockingFunctions.forwardInboundCredentials.idToken,blockingFunctions.forwardInboundCredentials.other"
+    assert await patched(mask) == (both, {"refreshToken": True})
+    assert await patched("blockingFunctions.triggers.beforeSignIn") == (other_of(both), {"refreshToken": True})
+    assert await patched("blocking_functions.triggers", triggers=TRIGGERS) == (
+        {event: trigger["functionUri"] for event, trigger in TRIGGERS.items()},
+        {"refreshToken": True},
+    )
+    assert await patched("mfa.state,other") == await patched("signIn")
+    assert await patched("blockingFunctions") == ({}, {})
+    reply = await ask(api, "PATCH", "/config?updateMask=blockingFunctions.triggers.beforeTea", blockingFunctions={})
+    assert reply.error == "INVALID_BLOCKING_FUNCTION : ((Event type is invalid.))"
+
+
+def other_of(uris: dict[str, str]) -> dict[str, str]:
+    return {event: uri for event, uri in uris.items() if event != "beforeSignIn"}
+
+
+async def test_several_accounts_with_one_address_are_not_offered(api: Api) -> None:
+    """the provider says so when it is told to allow duplicate addresses, and changes nothing."""
+    changes = {"signIn": {"allowDuplicateEmails": True}, "mfa": {"state": "DISABLED"}}
+    reply = await ask(api, "PATCH", "/config", **changes)
+    assert reply.status == 501
+    config = (await ask(api, "PATCH", "/config?updateMask=emailPrivacyConfig", **changes)).ok
+    assert (config["signIn"]["allowDuplicateEmails"], config["mfa"]["state"]) == (False, "ENABLED")

@@ -281,3 +281,10 @@ async def test_odd_headers_do_no_harm(api: Api) -> None:
 async def test_root_reports_ready(api: Api) -> None:
     """the provider answers an emulator's health check."""
     assert (await api.request("GET", "/")).ok["authEmulator"]["ready"] is True
+
+
+async def test_a_body_that_is_not_in_its_encoding(api: Api) -> None:
+    """the provider refuses a body that is not encoded as its header says."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    reply = await api.request("POST", "/v1/accounts:signUp?key=k", data=io.BytesIO(b"{}" * 100), headers=headers)
+    assert (reply.status, reply.error) == (400, "Invalid JSON payload received. The body cannot be read.")

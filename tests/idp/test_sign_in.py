@@ -333,3 +333,23 @@ async def test_privileged_sign_up_creates_without_tokens(api: Api) -> None:
     path = "/v1/accounts:signUp"
     reply = await api.request("POST", path, json={"localId": "chosen", "email": EMAIL}, headers=OWNER)
     assert reply.ok == {"kind": "identitytoolkit#SignupNewUserResponse", "localId": "chosen", "email": EMAIL}
+
+
+async def test_replacing_through_a_link_wants_a_recent_sign_in(api: Api) -> None:
+    """the provider lets an old session add an address and a password, and replace neither."""
+    anonymous = (await api.call("signUp")).ok
+    api.clock.advance(1_800)
+    added = (await api.call("signUp", idToken=anonymous["idToken"], email=EMAIL, password=PASSWORD)).ok
+    api.clock.advance(1_800)
+    for email in (EMAIL, "new@example.com"):
+        reply = await api.call("signUp", idToken=added["idToken"], email=email, password="another horse")
+        assert reply.error == "CREDENTIAL_TOO_OLD_LOGIN_AGAIN"
+    code = await api.mail_code("EMAIL_SIGNIN", email="new@example.com")
+    reply = await api.call("signInWithEmailLink", idToken=added["idToken"], email="new@example.com", oobCode=code)
+    assert reply.error == "CREDENTIAL_TOO_OLD_LOGIN_AGAIN"
+    code = await api.mail_code("EMAIL_SIGNIN", email=EMAIL)
+    linked = await api.call("signInWithEmailLink", idToken=added["idToken"], email=EMAIL, oobCode=code)
+    assert linked.ok["localId"] == anonymous["localId"]
+    again = (await api.sign_in()).ok
+    changed = await api.call("signUp", idToken=again["idToken"], email="new@example.com", password="another horse")
+    assert changed.ok["email"] == "new@example.com"

@@ -47,6 +47,10 @@ async def test_tokens_lead_to_their_tenant(api: Api) -> None:
     assert claims(refreshed["id_token"])["firebase"]["tenant"] == acme
     reply = await api.call("lookup", idToken=user["idToken"], tenantId=other)
     assert reply.error == "TENANT_ID_MISMATCH"
+    body = {"grantType": "refresh_token", "refreshToken": user["refreshToken"]}
+    reply = await api.request("POST", "/v1/token?key=k", json=body | {"tenantId": other})
+    assert reply.error == "TENANT_ID_MISMATCH"
+    assert (await api.request("POST", "/v1/token?key=k", json=body | {"tenantId": acme})).ok["user_id"]
     own = await api.sign_up()
     assert (await api.call("lookup", idToken=own["idToken"], tenantId=acme)).error == "TENANT_ID_MISMATCH"
     assert (await api.call("lookup", idToken="nonsense")).error == "INVALID_ID_TOKEN"

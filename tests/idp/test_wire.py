@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.idp.errors import WireError
-from gateway.idp.records import Account, Link
-from gateway.idp.wire import Fields, envelope, user_record
+from gateway.idp.records import Account, Factor, Link
+from gateway.idp.wire import Fields, envelope, mfa_info, user_record
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -92,3 +92,12 @@ def test_record_lists_federated_identities() -> None:
     """the provider lists federated identities with their id twice, as the service does."""
     account = Account(uid="u", created_at_ms=1, valid_since=0, links=(Link(provider_id="oidc.x", raw_id="1"),))
     assert user_record(account)["providerUserInfo"] == [{"providerId": "oidc.x", "rawId": "1", "federatedId": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [("+15555550100", "+*******0100"), ("+12345", "+*2345"), ("+1234", "+1234"), ("+112", "+112")]
+)
+def test_a_masked_number_shows_its_last_digits(number: str, shown: str) -> None:
+    """the provider masks every digit of a number but the last four."""
+    factor = Factor(factor_id="f", enrolled_at_ms=0, phone_number=number)
+    assert mfa_info(factor, masked=True)["phoneInfo"] == shown

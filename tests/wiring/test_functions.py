@@ -136,14 +136,15 @@ async def test_what_is_written_down(read: Read, hooks: list[Any]) -> None:
         save = "my_hooks:save"
         key = "{KEY}"
         follow_up = "my_hooks:calendar"
+        providers = ["oidc.mine"]
         [[functions.claims]]
-        provider = "google.com"
+        provider = "oidc.mine"
         custom = {{ eid = "employeeid" }}
         session = {{ role = "role" }}
         """
     )
     top = {
-        "sign_in_method": "google.com", "sign_in_attributes": {"employeeid": "E42", "role": "eng"},
+        "sign_in_method": "oidc.mine", "sign_in_attributes": {"employeeid": "E42", "role": "eng"},
         "oauth_refresh_token": "RT", "oauth_access_token": "AT",
     }  # fmt: skip
     ask = Answers(loaded)
@@ -161,7 +162,7 @@ async def test_what_is_written_down(read: Read, hooks: list[Any]) -> None:
         session = {"role": "eng", "signInIpAddress": "203.0.113.9"}
         assert (await ask("beforeSignIn", top=top))[1]["sessionClaims"] == session
     stored = hooks[0]
-    assert TokenSealer([KEY]).open(stored[1], "u1", "google.com") == "RT"
+    assert TokenSealer([KEY]).open(stored[1], "u1", "oidc.mine") == "RT"
     assert hooks[1:] == [("Guest", False), "AT"]
 
 
@@ -314,7 +315,7 @@ async def test_the_embedded_provider_calls_its_own_gateway(tmp_path: Path) -> No
             answer = await (await session.post(url, json=body)).json()
             assert claims(answer["idToken"])["signInIpAddress"] == "127.0.0.1"
             refused = await (await session.post(url, json=body | {"email": "x@evil.test"})).json()
-            assert 'Unauthorized email \\"x@evil.test\\"' in refused["error"]["message"]
+            assert 'Unauthorized email "x@evil.test"' in refused["error"]["message"]
     finally:
         await server.close()
         await provider.close()
@@ -361,3 +362,23 @@ def test_a_modules_own_fault_is_not_hidden(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "broken_hooks.py").write_text("import surely_not_installed\n")
     with pytest.raises(ModuleNotFoundError, match="surely_not_installed"):
         load_functions("broken_hooks", "x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('allowed_domains = ["*.example.com"]', "allowed_domains"),
+        ('trusted_providers = ["password"]', "trusted_providers"),
+        ('display_name = " "', "display_name"),
+        ('[[functions.claims]]\nprovider = "saml.x"\ncustom = { sub = "uid" }', "claims"),
+        ('[[functions.recaptcha]]\naction = "ALLOW"\nscore_above = 5.0', "recaptcha"),
+        ('[functions.photo]\njudge = "my_hooks:judge"\nreplacement = "guest.png"', "photo"),
+        ('[functions.verification_mail]\nsend = "smtp://127.0.0.1"\nsender = "nobody"', "verification_mail.sender"),
+    ],
+)
+def test_what_a_function_refuses_is_named_by_its_key(read: Read, hooks: list[Any], text: str, where: str) -> None:
+    """... names the key of the file when a ready-made function refuses its setting."""
+    assert not hooks
+    with pytest.raises(ConfigError) as raised:
+        configured_functions(read(text), None, None)
+    assert raised.value.where == f"$.functions.{where}"

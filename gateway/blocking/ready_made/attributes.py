@@ -23,11 +23,15 @@ def map_claims(
     :param provider_id: ``saml.…`` or ``oidc.…``; other sign-ins are left alone.
     :param custom: claim to attribute; stored with the account, so in every later token too.
     :param session: claim to attribute; in the tokens of this session only. Not at beforeCreate, which knows no session.
-    :raises ConfigError: nothing to map, or a claim of the protocol.
+    :raises ConfigError: nothing to map, a provider that sends no attributes, or a claim of the protocol.
     """
     stored, passing = dict(custom or {}), dict(session or {})
     if not provider_id or not (stored or passing):
         raise ConfigError("map_claims", "maps nothing", 'custom = { eid = "employeeid" }')
+    if not provider_id.startswith(("saml.", "oidc.")):
+        raise ConfigError(
+            "map_claims", f"{provider_id!r} sends no attributes", '"saml.my-provider" or "oidc.my-provider"'
+        )
     reserved = [name for name in RESERVED_CLAIMS if name in {*stored, *passing}]
     if reserved:
         raise ConfigError("map_claims", f"{', '.join(reserved)} cannot be set: the protocol's own", "another name")

@@ -51,7 +51,9 @@ def track_sign_in_ip() -> Function:
     """
 
     async def track(user: User, context: EventContext) -> Mapping[str, Any] | None:  # noqa: ARG001 - the signature of functions
-        return {"session_claims": {SIGN_IN_IP_CLAIM: context.ip_address}} if context.ip_address else None
+        if parse_address(context.ip_address or "") is None:
+            return None
+        return {"session_claims": {SIGN_IN_IP_CLAIM: context.ip_address}}
 
     return track
 

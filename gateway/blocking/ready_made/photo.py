@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Literal, TypeAlias
 
 import aiohttp
@@ -20,6 +19,7 @@ from gateway.blocking.background import call
 from gateway.blocking.https_error import ErrorCode, HttpsError
 from gateway.blocking.model import EventContext, User
 from gateway.blocking.ready_made.addresses import Function
+from gateway.blocking.threads import Threads
 from gateway.errors import ConfigError
 
 TIMEOUT: Final = 3.0
@@ -58,7 +58,7 @@ def screen_photo(
         raise ConfigError("screen_photo", f"{replacement!r} is no address of a photo", '"https://…/guest.png"')
     if on_error not in {"deny", "allow", "replace"}:
         raise ConfigError("screen_photo", f"on_error is {on_error!r}", "deny, allow or replace")
-    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="photo judge")
+    threads = Threads(_THREADS, "photo judge")
 
     async def screen(user: User, context: EventContext) -> Mapping[str, Any] | None:
         if not user.photo_url or user.photo_url == replacement:

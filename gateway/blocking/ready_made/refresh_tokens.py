@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gateway.blocking.background import call
 from gateway.blocking.model import EventContext, User
 from gateway.blocking.ready_made.addresses import Function
+from gateway.blocking.threads import Threads
 from gateway.errors import ConfigError
 
 KEY_BYTES: Final = 32
@@ -94,7 +94,7 @@ def store_refresh_tokens(
     """
     if not providers:
         raise ConfigError("store_refresh_tokens", "names no provider", '"google.com"')
-    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="refresh tokens")
+    threads = Threads(_THREADS, "refresh tokens")
     kept = frozenset(providers)
 
     async def store(user: User, context: EventContext) -> None:

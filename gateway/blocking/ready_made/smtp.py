@@ -16,12 +16,15 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.adapters.endpoint import is_loopback_host
+from gateway.errors import ConfigError
 
 TIMEOUT: Final = 10.0
 """Seconds for connecting and for each answer."""
 
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 """Submission with STARTTLS (RFC 6409) and over TLS (RFC 8314)."""
+
+_SENDER: Final = '"Example <noreply@example.com>"'
 
 
 class SmtpSender:
@@ -31,6 +34,7 @@ class SmtpSender:
     :param sender: the address in ``From``.
     :param user: whom to sign in as; empty for nobody.
     :param text: the mail; ``{link}`` and ``{email}`` are replaced.
+    :raises ConfigError: no mail can be written like that.
     """
 
     def __init__(self, url: str, *, sender: str, subject: str, text: str, user: str = "", password: str = "") -> None:
@@ -40,6 +44,12 @@ class SmtpSender:
         self._tls = parts.scheme == "smtps"
         self._sender, self._subject, self._text = sender, subject, text
         self._user, self._password = user, password
+        try:
+            written = self.message("somebody@example.com", "https://example.com/")["From"].addresses
+        except (ValueError, LookupError) as error:
+            raise ConfigError("sender", f"no mail can be written: {error}", _SENDER) from None
+        if len(written) != 1 or not written[0].username or not written[0].domain:
+            raise ConfigError("sender", f"{sender!r} is not one address", _SENDER)
 
     def __call__(self, email: str, link: str, locale: str | None) -> None:  # noqa: ARG002 - as all that send mail
         """Send it. The text is the same in every locale; the page behind the link is not.

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeAlias
 
 from gateway.blocking.background import call
 from gateway.blocking.model import EventContext, User
 from gateway.blocking.ready_made.addresses import Function
+from gateway.blocking.threads import Threads
 from gateway.errors import DependencyError
 
 WAITS: Final = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -52,7 +52,7 @@ def send_verification_mail(
     :param waits: seconds before each attempt.
     :param sleep: waits a number of seconds.
     """
-    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="verification mail")
+    threads = Threads(_THREADS, "verification mail")
 
     async def mail(email: str, locale: str | None, tenant: str | None, event_id: str | None) -> None:
         for wait in waits:

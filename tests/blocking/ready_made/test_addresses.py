@@ -65,7 +65,10 @@ async def test_people_without_an_address_have_no_domain(email: Any) -> None:
     assert await answer(allow_domains("example.com"), email=email) == refused(NO_EMAIL)
 
 
-@pytest.mark.parametrize("domains", [(), ("",), ("a@b",), (".com",), ("a b.com",), ("example.com.",)])
+@pytest.mark.parametrize(
+    "domains",
+    [(), ("",), ("a@b",), (".com",), ("a b.com",), ("example.com.",), ("*.com",), ("https://a.b",), ("a..b",)],
+)
 def test_a_domain_is_a_name(domains: tuple[str, ...]) -> None:
     """... refuses a list of domains that could never let anybody in."""
     with pytest.raises(ConfigError):
@@ -107,7 +110,7 @@ async def test_a_trusted_provider_verifies(fields: dict[str, Any], body: dict[st
     assert await answer(trust_providers("facebook.com"), **fields) == (200, body)
 
 
-@pytest.mark.parametrize("providers", [(), ("password",), ("facebook.com", "")])
+@pytest.mark.parametrize("providers", [(), ("password",), ("emailLink",), ("facebook",), ("facebook.com", "")])
 def test_a_trusted_provider_verifies_addresses(providers: tuple[str, ...]) -> None:
     """... refuses to trust what verifies no address."""
     with pytest.raises(ConfigError):

@@ -76,10 +76,16 @@ async def test_other_sign_ins_are_left_alone(event: str, top: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     ("provider", "mappings"),
-    [(SAML, {}), ("", {"custom": {"a": "b"}}), (SAML, {"session": {"sub": "uid"}}), (SAML, {"custom": {"aud": "x"}})],
+    [
+        (SAML, {}),
+        ("", {"custom": {"a": "b"}}),
+        (SAML, {"session": {"sub": "uid"}}),
+        (SAML, {"custom": {"aud": "x"}}),
+        ("google.com", {"custom": {"a": "b"}}),
+    ],
 )
 def test_a_mapping_maps_something(provider: str, mappings: dict[str, Any]) -> None:
-    """... refuses a mapping of nothing, or onto a claim of the protocol."""
+    """... refuses a mapping of nothing, of what is never sent, or onto a claim of the protocol."""
     with pytest.raises(ConfigError):
         map_claims(provider, **mappings)
 

@@ -52,7 +52,8 @@ async def test_the_address_goes_into_the_session() -> None:
     """... puts the address of the sign-in into the tokens of the session."""
     record = {"sessionClaims": {"signInIpAddress": "203.0.113.9"}, "updateMask": "sessionClaims"}
     assert await answer(track_sign_in_ip(), "203.0.113.9") == (200, {"userRecord": record})
-    assert await answer(track_sign_in_ip(), ABSENT) == (200, {})
+    for nothing in (ABSENT, "", "unknown", "203.0.113.999"):
+        assert await answer(track_sign_in_ip(), nothing) == (200, {})
 
 
 async def test_the_private_form_holds_no_address() -> None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.blocking.ready_made.smtp import SmtpSender
+from gateway.errors import ConfigError
 
 LINK = "https://links.test/?oobCode=secret&lang=fr"
 
@@ -93,3 +94,19 @@ async def test_a_server_without_tls_is_not_spoken_to() -> None:
     async with listening() as server:
         with pytest.raises(OSError, match=r"SSL|timed out|closed"):
             await asyncio.to_thread(sender(f"smtps://127.0.0.1:{server.port}"), "a@b.test", LINK, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sender": "nobody"},
+        {"sender": "A <a@b.test>, B <c@d.test>"},
+        {"sender": "a@b.test\nBcc: x@y.test"},
+        {"subject": "a\nb"},
+    ],
+)
+def test_a_mail_can_be_written(wrong: dict[str, str]) -> None:
+    """... refuses a sender or subject that no mail can have before the first mail, not with each of them."""
+    given = {"sender": "a@b.test", "subject": "Verify", "text": "{link}"} | wrong
+    with pytest.raises(ConfigError):
+        SmtpSender("smtp://127.0.0.1", **given)
