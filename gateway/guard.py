@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway import reasons
-from gateway.core.at_once import MustWait, PromptVerifier, StandingsAtOnce, VerifierAtOnce
+from gateway.core.at_once import MustWait, PromptVerifier, VerifierAtOnce
 from gateway.core.credential import Carrier, find_credentials, why_absent
 from gateway.core.decision import Allow, Challenge, Conditions, Decision, Deny, Preflight
-from gateway.core.session import NetworkAction, NetworkLevel, Session
 from gateway.core.trail import note as _note
 from gateway.errors import DependencyError, RequestError, TokenError, TokenExpired
-from gateway.policy.assurance import Unmet, holds_until, unmet
-from gateway.policy.cross_site import is_cross_site, requested_method
-from gateway.policy.networks import Finding, NetworkJudge
+from gateway.policy.cross_site import requested_method
+from gateway.policy.networks import NetworkJudge
 from gateway.policy.routes import Auth
-from gateway.policy.standing import revoked, standing_for, standing_text
+from gateway.policy.session import NO_EPOCH, UNCHECKED_EPOCH, SessionJudge
 from gateway.reasons import Reason
 
 if TYPE_CHECKING:
@@ -35,15 +34,15 @@ if TYPE_CHECKING:
     from gateway.core.context import RequestContext
     from gateway.core.credential import CookieName, Credential
     from gateway.core.ports import AddressSource, Clock, RevocationSource, Revoker, SessionDenyList, Verifier
+    from gateway.core.session import Session
     from gateway.core.trail import Trail
     from gateway.policy.routes import Route, RouteTable
 
-FOREVER: Final = float("inf")
-NO_EPOCH: Final = -1
-UNCHECKED_EPOCH: Final = -2
-"""No standing bears it, so a decision that nobody could check is never given again unasked."""
+__all__ = ["FOREVER", "NO_EPOCH", "UNCHECKED_EPOCH", "SessionGuard"]
 
-_FOREIGN: Final = "a foreign page started this request"
+FOREVER: Final = float("inf")
+
+_PUBLIC: Final = Auth.PUBLIC
 _SPOKEN: Final = {
     Carrier.BEARER: "bearer token",
     Carrier.COOKIE: "session cookie",
@@ -94,10 +93,16 @@ class SessionGuard:
         self.generation: Final = generation
         self._revocation = revocation
         self._clock = clock
-        self._networks = networks or NetworkJudge()
         self._deny_list = deny_list
-        self._revoker = revoker
-        self._max_age = max_age
+        self._sessions = SessionJudge(
+            revocation=revocation,
+            clock=clock,
+            networks=networks or NetworkJudge(),
+            deny_list=deny_list,
+            revoker=revoker,
+            max_age=max_age,
+            generation=generation,
+        )
         self.cookies: Final = tuple(cookies or ())
         self._verifiers = {Carrier.BEARER: verifier} | {name.carrier: by for name, by in (cookies or {}).items()}
         self._at_once = self._that_never_waits()
@@ -107,6 +112,37 @@ class SessionGuard:
 
         :param trail: receives each step and its answer, for callers who want to explain the decision.
         """
+        placed = self._place(context, trail)
+        if not isinstance(placed, tuple):
+            return placed
+        return await self.judge_on(*placed, context, trail)
+
+    def judge_at_once(self, context: RequestContext) -> Decision | None:
+        """The very judgement of :meth:`judge` where nothing has to be waited for; None where something has to be.
+
+        None is no refusal, and nothing was remembered of the request but that its signature is good, if it is.
+        """
+        if self._at_once is None:
+            return None
+        placed = self._place(context, None)
+        if not isinstance(placed, tuple):
+            return placed
+        route, client = placed
+        if route.auth is _PUBLIC:
+            return self._anonymous(route, client, reasons.PUBLIC_ROUTE)
+        judgement = self._at_once._session(route, client, context, None)  # noqa: SLF001 - because it is this class's
+        try:
+            judgement.send(None)
+        except StopIteration as done:
+            found: Allow | Challenge | Deny | _Refusal = done.value
+            return found if isinstance(found, Allow) else self._answer(found, route, client)
+        except MustWait:
+            pass
+        judgement.close()
+        return None
+
+    def _place(self, context: RequestContext, trail: Trail | None) -> tuple[Route, IPAddress | None] | Deny | Preflight:
+        """The request's route and client; an answer where there is nobody to judge."""
         try:
             client = self.addresses.client(context.peer, context.headers)
             asked = requested_method(context)
@@ -116,32 +152,16 @@ class SessionGuard:
         except RequestError as error:
             _note(trail, "request", error.detail or error.reason.id, ok=False)
             return Deny(error.reason)
-        _note(trail, "client", lambda: str(client) if client is not None else "no address")
+        if trail is not None:
+            trail.add("client", str(client) if client is not None else "no address")
         if route is None:
             _note(trail, "route", "none matches", ok=False)
             return Deny(reasons.NO_ROUTE, client=client)
-        _note(trail, "route", lambda: f"{route.name} ({route.pattern}, auth {route.auth})")
+        if trail is not None:
+            trail.add("route", f"{route.name} ({route.pattern}, auth {route.auth})")
         if asked is not None:
             return self._preflight(route, client, context, trail)
-        return await self.judge_on(route, client, context, trail)
-
-    def judge_at_once(self, context: RequestContext) -> Decision | None:
-        """The very judgement of :meth:`judge` where nothing has to be waited for; None where something has to be.
-
-        None is no refusal, and nothing was remembered of the request but that its signature is good, if it is.
-        """
-        if self._at_once is None:
-            return None
-        judgement = self._at_once.judge(context)
-        try:
-            judgement.send(None)
-        except StopIteration as done:
-            decision: Decision = done.value
-            return decision
-        except MustWait:
-            pass
-        judgement.close()
-        return None
+        return route, client
 
     def _that_never_waits(self) -> SessionGuard | None:
         """The same judge with the same parts, except that none of them waits; None where one cannot but wait."""
@@ -149,9 +169,9 @@ class SessionGuard:
         if len(prompt) < len(self._verifiers):
             return None
         twin = copy.copy(self)
-        standings = StandingsAtOnce(self._revocation) if self._revocation is not None else None
         vars(twin).update(
-            _verifiers={carrier: VerifierAtOnce(by) for carrier, by in prompt.items()}, _revocation=standings
+            _verifiers={carrier: VerifierAtOnce(by) for carrier, by in prompt.items()},
+            _sessions=self._sessions.at_once(),
         )
         return twin
 
@@ -169,9 +189,12 @@ class SessionGuard:
         self, route: Route, client: IPAddress | None, context: RequestContext, trail: Trail | None = None
     ) -> Decision:
         """Judge a request whose route and client address are known: the gateway's own endpoints start here."""
-        if route.auth is Auth.PUBLIC:
+        if route.auth is _PUBLIC:
             return self._anonymous(route, client, reasons.PUBLIC_ROUTE)
-        found = await self._session(route, client, context, trail)
+        return self._answer(await self._session(route, client, context, trail), route, client)
+
+    def _answer(self, found: Allow | Challenge | Deny | _Refusal, route: Route, client: IPAddress | None) -> Decision:
+        """What becomes of a request on a route that looks at sessions."""
         if isinstance(found, Allow):
             return found
         refusal = found.reason
@@ -214,7 +237,7 @@ class SessionGuard:
             elif self._clock.now() >= claims.expires_at:
                 answer = reasons.TOKEN_EXPIRED
             else:
-                answer = await self._stands(claims, carrier, route, client, context, None, known)
+                answer = await self._sessions.judge(claims, carrier, route, client, context, None, known)
         except TokenError as error:
             answer = error.reason
         except DependencyError as error:
@@ -277,7 +300,7 @@ class SessionGuard:
         standing = self._revocation.peek(decision.session.claims.principal)
         return standing is not None and standing.epoch == conditions.epoch
 
-    async def _session(
+    async def _session(  # noqa: C901, PLR0912 - because it is one line, from each credential to its answer
         self, route: Route, client: IPAddress | None, context: RequestContext, trail: Trail | None
     ) -> Allow | Challenge | Deny | _Refusal:
         scheme = context.scheme
@@ -290,43 +313,53 @@ class SessionGuard:
             return _Refusal(refusal)
         spent = ""
         for index, credential in enumerate(found):
-            _note(trail, "credential", f"one {_SPOKEN[credential.carrier]}")
+            carrier, settled = credential.carrier, True
+            if trail is not None:
+                trail.add("credential", f"one {_SPOKEN[carrier]}")
             try:
-                claims = await self._verifiers[credential.carrier].verify(credential.token)
-                _note_verified(trail, claims)
-                others = [other for other in found[index + 1 :] if other.token != credential.token]
-                stranger, settled = await self._stranger(claims, others) if others else (None, True)
-                if stranger is not None:
-                    _note(trail, "credential", f"a {_SPOKEN[stranger.carrier]} of somebody else beside it", ok=False)
-                    return _Refusal(reasons.CREDENTIAL_CONFLICT, cookie=stranger.cookie)
-                answer = await self._stands(claims, credential.carrier, route, client, context, trail)
+                claims = await self._verifiers[carrier].verify(credential.token)
+                if trail is not None:
+                    trail.add("token", f"good until {claims.expires_at}, signed in at {claims.auth_time}")
+                if index + 1 < len(found):
+                    stranger, settled = await self._stranger(claims, credential, found[index + 1 :])
+                    if stranger is not None:
+                        text = f"a {_SPOKEN[stranger.carrier]} of somebody else beside it"
+                        _note(trail, "credential", text, ok=False)
+                        return _Refusal(reasons.CREDENTIAL_CONFLICT, cookie=stranger.cookie)
+                answer = await self._sessions.judge(claims, carrier, route, client, context, trail)
             except TokenError as error:
-                _note(trail, "token", f"{error.reason.id}: {error}", ok=False)
-                if isinstance(error, TokenExpired) and credential.carrier.ambient:
+                _note(trail, "token", partial(_text, error), ok=False)
+                if isinstance(error, TokenExpired) and carrier.ambient:
                     # Whoever renews the SDK's is at it; without it, the SDK would take its user for signed out.
-                    spent = spent if credential.carrier is Carrier.SDK_COOKIE else credential.cookie
+                    spent = spent if carrier is Carrier.SDK_COOKIE else credential.cookie
                     continue  # a cookie that has had its time is none: browsers drop it at the same moment
                 return _Refusal(error.reason, cookie=credential.cookie)
             except DependencyError as error:
-                _note(trail, "dependency", f"{error.reason.id}: {error}", ok=False)
+                _note(trail, "dependency", partial(_text, error), ok=False)
                 return _Refusal(error.reason, error.retry_after)
+            if isinstance(answer, Allow):
+                if settled and not spent:
+                    return answer
+                return replace(answer, cookie=spent, conditions=replace(answer.conditions, replayable=False))
             if isinstance(answer, Reason):
                 return _Refusal(answer, cookie=credential.cookie)
-            if not isinstance(answer, Allow):
-                return replace(answer, cookie=credential.cookie)
-            if settled and not spent:
-                return answer
-            return replace(answer, cookie=spent, conditions=replace(answer.conditions, replayable=False))
+            return replace(answer, cookie=credential.cookie)
         return _Refusal(why_absent(context.headers), cookie=spent)
 
-    async def _stranger(self, claims: Claims, others: Sequence[Credential]) -> tuple[Credential | None, bool]:
+    async def _stranger(
+        self, claims: Claims, counted: Credential, others: Sequence[Credential]
+    ) -> tuple[Credential | None, bool]:
         """The first good credential of another user among ``others``, and whether that answer is good for later too.
+
+        ``claims`` are those of the credential that ``counted``.
 
         One that is not good, or cannot be judged now, would not have passed by itself and changes nothing. But it may
         be good later, unless it has expired.
         """
         settled = True
         for other in others:
+            if other.token == counted.token:
+                continue
             try:
                 if (await self._verifiers[other.carrier].verify(other.token)).principal != claims.principal:
                     return other, True
@@ -336,93 +369,6 @@ class SessionGuard:
                 settled = False
         return None, settled
 
-    async def _stands(
-        self,
-        claims: Claims,
-        carrier: Carrier,
-        route: Route,
-        client: IPAddress | None,
-        context: RequestContext,
-        trail: Trail | None,
-        known: Session | None = None,
-    ) -> Allow | Challenge | Deny | Reason:
-        """Judge what stands behind good claims: where the request came from, the account, the network, the demands.
-
-        :param known: whose network was weighed already.
-        """
-        if is_cross_site(context, ambient=carrier.ambient, cors=route.cors):
-            _note(trail, "origin", "nothing shows that this site started it" if carrier.ambient else _FOREIGN, ok=False)
-            return reasons.CROSS_SITE
-        now = self._clock.now()
-        fresh = now < claims.auth_time + self._max_age
-        _note(trail, "age", lambda: _age_text(int(now) - claims.auth_time, self._max_age), ok=fresh)
-        if not fresh:
-            return reasons.SESSION_TOO_OLD
-        allowed, epoch = reasons.SESSION_VALID, NO_EPOCH
-        if self._revocation is not None:
-            standing = self._revocation.peek(claims.principal)
-            if standing is None:
-                standing, allowed = await standing_for(self._revocation, claims.principal, route)
-            refusal_or_none = revoked(claims, standing)
-            _note(trail, "revocation", lambda: standing_text(standing, allowed), ok=refusal_or_none is None)
-            if refusal_or_none is not None:
-                return refusal_or_none
-            epoch = standing.epoch if standing is not None and allowed is reasons.SESSION_VALID else UNCHECKED_EPOCH
-        denials = 0
-        if self._deny_list is not None:
-            # From here to the answer nothing is awaited, so a session that ends meanwhile gets no answer from before.
-            denials = self._deny_list.generation
-            denied = self._deny_list.denied(claims.principal, claims.auth_time)
-            _note(trail, "sign-out", "signed out here" if denied else "not signed out here", ok=not denied)
-            if denied:
-                return reasons.SESSION_SIGNED_OUT
-        admitted = self._admit(claims, carrier, now, route, client, context, trail, known)
-        if isinstance(admitted, Challenge | Deny):
-            return admitted
-        session, until = admitted
-        replayable = allowed is reasons.SESSION_VALID
-        conditions = Conditions(until, epoch, client, route.name, self.generation, denials, carrier, replayable)
-        return Allow(allowed, route.name, session, conditions)
-
-    def _admit(
-        self,
-        claims: Claims,
-        carrier: Carrier,
-        now: float,
-        route: Route,
-        client: IPAddress | None,
-        context: RequestContext,
-        trail: Trail | None,
-        known: Session | None,
-    ) -> tuple[Session, float] | Challenge | Deny:
-        """Whether a session that stands may come from here and in here, and until when that holds at most."""
-        if known is not None:
-            finding = Finding(known.network, known.action, known.why)
-        else:
-            finding = self._networks.judge(claims, client, route.preset)
-        session = Session(claims, client, finding.level, finding.action, finding.why, carrier)
-        _note(trail, "network", lambda: _network_text(finding, route), ok=not finding.refuses)
-        if finding.refuses:
-            return self._elsewhere(finding, session, route)
-        until = min(claims.expires_at, claims.auth_time + self._max_age, finding.valid_until)
-        if route.require is not None:
-            lacking = unmet(route.require, claims, now, context, client)
-            _note(trail, "require", "met" if lacking is None else lacking.detail, ok=lacking is None)
-            if lacking is not None:
-                return _refusal(lacking, session, route)
-            until = min(until, holds_until(route.require, claims))
-        return session, until
-
-    def _elsewhere(self, finding: Finding, session: Session, route: Route) -> Challenge:
-        """Ask for a sign-in from where the session turned up, and end what is to be ended."""
-        if finding.action is NetworkAction.DENY_SESSION and self._deny_list is not None:
-            self._deny_list.deny(session.principal, session.claims.auth_time)
-        if finding.revoke and self._revoker is not None:
-            self._revoker.revoke_soon(session.principal)
-        suspicious = finding.level is NetworkLevel.SUSPICIOUS
-        reason = reasons.NETWORK_SUSPICIOUS if suspicious else reasons.NETWORK_CHANGED
-        return Challenge(reason, route.name, session.client, session=session)
-
     def _anonymous(
         self, route: Route, client: IPAddress | None, reason: Reason, ignored: Reason | None = None
     ) -> Allow:
@@ -431,19 +377,5 @@ class SessionGuard:
         return Allow(reason, route.name, None, conditions, ignored)
 
 
-def _note_verified(trail: Trail | None, claims: Claims) -> None:
-    _note(trail, "token", lambda: f"good until {claims.expires_at}, signed in at {claims.auth_time}")
-
-
-def _refusal(lacking: Unmet, session: Session, route: Route) -> Challenge | Deny:
-    if lacking.reason.outcome is reasons.Outcome.CHALLENGE:
-        return Challenge(lacking.reason, route.name, session.client, lacking.max_age, lacking.acr_values, session)
-    return Deny(lacking.reason, route.name, client=session.client, session=session)
-
-
-def _age_text(age: int, limit: float) -> str:
-    return f"signed in {age} s ago, " + ("however long that is" if limit == FOREVER else f"good for {limit:.0f} s")
-
-
-def _network_text(finding: Finding, route: Route) -> str:
-    return f"{finding.level}: {finding.action} ({route.preset}), {finding.why}"
+def _text(error: TokenError | DependencyError) -> str:
+    return f"{error.reason.id}: {error}"

@@ -18,6 +18,7 @@ Addresses are compared as addresses: IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2)
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,13 @@ _HIDDEN_PORT: Final = re.compile(r":_[A-Za-z0-9._-]+\Z")
 MAX_HOPS: Final = 32
 """Entries of a forwarded chain that are read at most. Real chains have fewer than ten."""
 
+_LONGEST: Final = 64
+"""Characters of a text whose reading is remembered: IPv6 in full (RFC 4291 section 2.2) with a zone. What is longer is
+no honest address, and nobody fills the memory with it."""
+
+_REMEMBERED: Final = 4096
+"""Texts whose reading is remembered; a few hundred bytes each."""
+
 
 def parse_address(text: str) -> IPAddress | None:
     """Canonical form of an address, or None when ``text`` is not exactly one address.
@@ -44,6 +52,10 @@ def parse_address(text: str) -> IPAddress | None:
     Accepts a zone id behind an IPv6 address and drops it; unwraps IPv4-mapped IPv6; refuses leading zeros, ports,
     brackets and white space.
     """
+    return _read_often(text) if len(text) <= _LONGEST else _read(text)
+
+
+def _read(text: str) -> IPAddress | None:
     head, percent, zone = text.partition("%")
     if percent and (not zone or ":" not in head or not zone.isalnum()):
         return None
@@ -54,6 +66,9 @@ def parse_address(text: str) -> IPAddress | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+_read_often: Final = functools.lru_cache(maxsize=_REMEMBERED)(_read)
 
 
 def parse_hop(text: str) -> IPAddress | None:

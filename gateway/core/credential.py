@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -90,8 +89,10 @@ def is_local_http(scheme: str, host: str) -> bool:
         return False
 
 
-# RFC 6750 b64token, plus the dot of compact JWS; no comma, no space, so a list or a trailing word cannot match.
-_BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9\-._~+/]+=*)", re.ASCII)
+_SCHEME: Final = b"bearer "
+# RFC 6750 b64token without the "=" that may stand at its end; no comma, no space, so a list or a trailing word is none.
+# The dots of compact JWS are in it.
+_B64TOKEN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 
 
 def find_credential(headers: Headers) -> str | Reason | None:
@@ -100,15 +101,18 @@ def find_credential(headers: Headers) -> str | Reason | None:
     :returns: the token as text; a :class:`Reason` (``credential_ambiguous`` or ``credential_unsupported``) when the
         field is there but is not exactly one bearer token; None when there is no such field.
     """
-    values = headers.all(b"authorization")
+    values = headers.octets(b"authorization")
     if not values:
         return None
     if len(values) > 1:
         return reasons.CREDENTIAL_AMBIGUOUS
-    match = _BEARER.fullmatch(values[0])
-    if match is not None:
-        return match.group(1)
-    if "," in values[0] and values[0].lower().count("bearer ") > 1:
+    value = values[0]
+    if value[: len(_SCHEME)].lower() == _SCHEME:
+        token = value[len(_SCHEME) :]
+        letters = token.rstrip(b"=")
+        if letters and not letters.translate(None, _B64TOKEN):
+            return token.decode("ascii")
+    if b"," in value and value.lower().count(_SCHEME) > 1:
         return reasons.CREDENTIAL_AMBIGUOUS
     return reasons.CREDENTIAL_UNSUPPORTED
 
@@ -149,7 +153,7 @@ def find_credentials(
     if isinstance(bearer, Reason) and not (bearer is reasons.CREDENTIAL_UNSUPPORTED and _other_scheme(headers)):
         return bearer
     found = [Credential(Carrier.BEARER, bearer)] if isinstance(bearer, str) else []
-    for kind in cookies if b"cookie" in headers else ():
+    for kind in cookies if cookies and b"cookie" in headers else ():
         name = kind.on(scheme, host)
         value = find_cookie(headers, name)
         if isinstance(value, Reason):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.core.claims import Principal
 from gateway.core.client_ip import IPAddress, IPNetwork
@@ -49,18 +50,22 @@ _PRIVATE: Final = tuple(
 # Documentation blocks (RFC 5737, RFC 3849) are not in the list: examples and the demo need addresses that are ordinary.
 
 
-_PRIVATE_RANGES: Final = {
-    version: [
-        (int(block.network_address), int(block.broadcast_address)) for block in _PRIVATE if block.version == version
-    ]
+# The first address of each block and the first one behind it, in order. No two blocks overlap, so whatever has an odd
+# number of edges at or before it lies in a block.
+_PRIVATE_EDGES: Final = {
+    version: sorted(
+        edge
+        for block in _PRIVATE
+        if block.version == version
+        for edge in (int(block.network_address), int(block.broadcast_address) + 1)
+    )
     for version in (IPV4, IPV6)
 }
 
 
 def is_private(address: IPAddress) -> bool:
     """Whether the address means something else to every observer, so that comparing it says nothing."""
-    value = int(address)
-    return any(first <= value <= last for first, last in _PRIVATE_RANGES[address.version])
+    return bisect_right(_PRIVATE_EDGES[address.version], int(address)) & 1 == 1
 
 
 def network_of(address: IPAddress) -> IPNetwork:
@@ -81,6 +86,14 @@ _PRIVATE_MARK: Final = 1 << 128
 def public_key(address: IPAddress) -> NetworkKey:
     """The key of :func:`network_of`, private or not."""
     return address.version, int(address) >> (_V4_SHIFT if address.version == IPV4 else _V6_SHIFT)
+
+
+def key_of(address: IPAddress) -> NetworkKey:
+    """The key of the address's network, which is one of its own if the address is private."""
+    version, value = address.version, int(address)
+    if bisect_right(_PRIVATE_EDGES[version], value) & 1:
+        return version, value | _PRIVATE_MARK
+    return version, value >> (_V4_SHIFT if version == IPV4 else _V6_SHIFT)
 
 
 def is_private_key(key: NetworkKey) -> bool:
@@ -125,8 +138,7 @@ class Place:
 NOWHERE: Final = Place()
 
 
-@dataclass(frozen=True, slots=True)
-class SessionKey:
+class SessionKey(NamedTuple):
     """One session of one person: signing in again makes another, renewing the token does not."""
 
     person: Principal | str

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.core.claims import Claims, Principal
 from gateway.core.client_ip import IPAddress
 from gateway.core.credential import Carrier
+from gateway.core.quick import maker
 
 
 class NetworkLevel(enum.StrEnum):
@@ -64,3 +66,7 @@ class Session:
     def principal(self) -> Principal:
         """Who the session belongs to."""
         return self.claims.principal
+
+
+make_session: Final = maker(Session)
+"""The same, made quickly, with the values in the order of the fields."""

@@ -186,7 +186,6 @@ _FOLD: Final = bytes(
     code + 32 if 65 <= code <= 90 else code if 97 <= code <= 122 or 48 <= code <= 57 else 45  # noqa: PLR2004 - ASCII
     for code in range(256)
 )
-_VISIBLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ATTR_CHAR: Final = "!#$&+-.^_`|~"  # RFC 8187 section 3.2.1, letters and digits aside
 _EXT: Final = "UTF-8''"
@@ -258,9 +257,14 @@ def encode_value(text: str, *, separator: str = "", base64: bool = False) -> byt
 
     ``separator``, where given, is encoded too.
     """
-    if not text or _CONTROL.search(text) is not None:
+    if not text:
         return None
-    plain = _VISIBLE.fullmatch(text) is not None and not text.startswith(_WORD if base64 else _EXT)
+    if text.isascii() and text.isprintable():  # U+0020 to U+007E, which nearly every value consists of
+        plain = text[0] != " " != text[-1] and not text.startswith(_WORD if base64 else _EXT)
+    elif _CONTROL.search(text) is not None:
+        return None
+    else:
+        plain = False
     if plain and not (separator and separator in text):
         return text.encode("ascii")
     try:
@@ -296,8 +300,9 @@ def _claim(value: object, *, base64: bool) -> bytes | None:
 def route_fields(session: Session | None, route: Route) -> Fields:
     """What the backend is told about this route and this user; the same for all requests of a session on a route."""
     rewrite = route.rewrite
-    prefix = [(b"X-Forwarded-Prefix", rewrite.strip.encode("ascii"))] if rewrite is not None and rewrite.strip else []
-    return [*prefix, *identity_fields(session, route)]
+    if rewrite is None or not rewrite.strip:
+        return identity_fields(session, route)
+    return [(b"X-Forwarded-Prefix", rewrite.strip.encode("ascii")), *identity_fields(session, route)]
 
 
 def identity_fields(session: Session | None, route: Route) -> Fields:
@@ -305,13 +310,14 @@ def identity_fields(session: Session | None, route: Route) -> Fields:
     if session is None:
         return []
     claims, base64 = session.claims, route.base64
+    told, groups = route.identity, claims.payload.get(route.groups_claim)
     found: list[tuple[bytes, bytes | None]] = []
-    if "user" in route.identity:
+    if "user" in told:
         found.append((b"X-Forwarded-User", encode_value(claims.principal.uid, base64=base64)))
-    if "email" in route.identity:
-        found.append((b"X-Forwarded-Email", encode_value(claims.email or "", base64=base64)))
-    if "groups" in route.identity:
-        found.append((b"X-Forwarded-Groups", _list(claims.payload.get(route.groups_claim), base64=base64)))
+    if claims.email and "email" in told:
+        found.append((b"X-Forwarded-Email", encode_value(claims.email, base64=base64)))
+    if groups is not None and "groups" in told:
+        found.append((b"X-Forwarded-Groups", _list(groups, base64=base64)))
     for name, claim in route.claim_fields:
         found.append((name.encode("ascii"), _claim(claims.payload.get(claim), base64=base64)))
     return [(name, value) for name, value in found if value is not None]

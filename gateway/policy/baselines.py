@@ -70,7 +70,7 @@ class Origin:
 
     def is_same(self, client: IPAddress, key: bytes | None, *, exact: bool) -> bool:
         """Whether ``client`` is on this network; with ``exact``, at this very address."""
-        if self.address is not None and self.address == client:
+        if self.address is client or (self.address is not None and self.address == client):
             return True
         if exact or self.private or self.family != client.version or is_private(client):
             return False

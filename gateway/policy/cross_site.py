@@ -11,6 +11,10 @@ would carry it.
 * *Ambient* (a cookie, ``threats.md`` row 33). The browser attaches it by itself, so silence proves nothing: the request
   must *show* that this site started it, by an own ``Origin``, or ``Sec-Fetch-Site: same-origin``, or ``none`` (the user
   did, from the address bar say) without any ``Origin``.
+* *Pages that tell nobody where they are.* A page sent with ``Referrer-Policy: no-referrer`` has its own forms say
+  ``Origin: null`` (Fetch, "append a request Origin header"). So do sandboxed frames and ``data:`` pages, but to these
+  every site is a foreign one, and only ``Sec-Fetch-Site: same-origin`` tells the two apart. A WebSocket handshake names
+  its origin whatever the policy.
 * *Listed origins.* A route for a public API may list foreign origins, exactly; with a bearer they count as this site,
   with an ambient credential only where the list says so. The origin ``null`` cannot be listed: sandboxed frames,
   ``data:`` pages and redirects all share it.
@@ -74,7 +78,7 @@ def is_same_origin(context: RequestContext, *, ambient: bool = True) -> bool:
     if len(origins) > 1 or len(sites) > 1:
         return False
     if origins and not _is_own(origins[0].lower(), context.host, ambient=ambient):
-        return False
+        return not context.websocket and (origins, [site.lower() for site in sites]) == (["null"], ["same-origin"])
     if sites and sites[0].lower() not in _OWN:
         return False
     return not ambient or bool(origins) or bool(sites)

@@ -137,15 +137,20 @@ class Rung:
     tier: Level
 
 
+AT_ORIGIN: Final = Rung(Level.SAME, "the sign-in's network", Level.SAME)
+PRIVATE: Final = Rung(Level.UNKNOWN, "a private address", Level.UNKNOWN)
+_NO_CLAIM: Final = Rung(Level.UNKNOWN, "no usable claim", Level.UNKNOWN)
+
+
 def without_data(family: int, *, private: bool, baselines: Iterable[Baseline]) -> Rung:
     """The ladder when there is no database: for a network that is none of the baselines."""
     if private:
-        return Rung(Level.UNKNOWN, "a private address", Level.UNKNOWN)
+        return PRIVATE
     known = list(baselines)
+    if not known:
+        return _NO_CLAIM
     if any(base.family == family and not base.private for base in known):
         return Rung(Level.MOVED, f"another IPv{family} network", Level.MOVED)
-    if not known:
-        return Rung(Level.UNKNOWN, "no usable claim", Level.UNKNOWN)
     other = any(not base.private for base in known)
     why = "signed in over the other address family" if other else "signed in from a private address"
     return Rung(Level.UNKNOWN, why, Level.UNKNOWN)
@@ -220,12 +225,16 @@ def _operator(place: Place) -> str:
     return f"AS{place.asn}" if place.asn is not None else "an unknown operator"
 
 
-def by_origin(origin: Origin | None, request: IPAddress, *, same: bool) -> Rung:
-    """The ladder by the sign-in alone, with no database and nothing learned."""
+def by_origin(origin: Origin | None, family: int, *, same: bool, private: bool) -> Rung:
+    """The ladder by the sign-in alone, with no database and nothing learned.
+
+    :param family: of the address that the request comes from, as is ``private``.
+    :param same: it is on the sign-in's network.
+    """
     if same:
-        return Rung(Level.SAME, "the sign-in's network", Level.SAME)
+        return AT_ORIGIN
     bases = [] if origin is None else [Baseline(origin.family, origin.key, origin.private, NOWHERE, Level.SAME)]
-    return without_data(request.version, private=is_private(request), baselines=bases)
+    return without_data(family, private=private, baselines=bases)
 
 
 def compare(sign_in: object, request: IPAddress | None, *, exact: bool = False) -> Level:
@@ -240,4 +249,4 @@ def compare(sign_in: object, request: IPAddress | None, *, exact: bool = False) 
     if request is None:
         return Level.UNKNOWN
     same = origin is not None and origin.is_same(request, None, exact=exact)
-    return by_origin(origin, request, same=same).level
+    return by_origin(origin, request.version, same=same, private=is_private(request)).level

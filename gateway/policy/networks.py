@@ -29,16 +29,16 @@ from gateway.core.network import (
     Seen,
     SessionKey,
     Trace,
-    is_private,
     is_private_key,
-    private_key,
-    public_key,
+    key_of,
 )
 from gateway.core.session import NetworkAction as Action
 from gateway.core.session import NetworkLevel as Level
 from gateway.policy.baselines import SIGN_IN_NETWORK_CLAIM, Origin, origin_of
 from gateway.policy.ip_change import (
+    AT_ORIGIN,
     PRESETS,
+    PRIVATE,
     REFUSALS,
     Baseline,
     Preset,
@@ -121,6 +121,12 @@ class Finding:
         return self.action in REFUSALS
 
 
+_OFF: Final = Preset.OFF
+_NO_CLIENT: Final = Rung(Level.UNKNOWN, "no client address", Level.UNKNOWN)
+_BARRED: Final = Rung(Level.SUSPICIOUS, "in turns with another network before", Level.SUSPICIOUS)
+_KNOWN: Final = {tier: Rung(tier, "a network that this session was accepted on", tier) for tier in Level}
+
+
 @dataclass(slots=True)
 class _Sighting:
     """One request: where it comes from and which session it shows.
@@ -161,6 +167,7 @@ class NetworkJudge:
         self._locator = locator
         self._clock: Clock = clock or _NoClock()
         self._settings = settings or NetworkSettings()
+        self._findings: dict[tuple[Level, str, Preset, bool, bool], Finding] = {}
 
     def judge(self, claims: Claims, client: IPAddress | None, preset: Preset) -> Finding:
         """Judge a request of a session by its token's claims."""
@@ -170,15 +177,15 @@ class NetworkJudge:
     def weigh(self, session: SessionKey, origin: Origin | None, client: IPAddress | None, preset: Preset) -> Finding:
         """Judge a request of a session that began at ``origin``."""
         if client is None:
-            return self._finding(Rung(Level.UNKNOWN, "no client address", Level.UNKNOWN), origin, preset)
+            return self._finding(_NO_CLIENT, origin, preset)
         if self._settings.exempt and any(client in block for block in self._settings.exempt):
             return Finding(Level.SAME, Action.ALLOW, "an exempt network")
-        private = is_private(client)
-        key = private_key(client) if private else public_key(client)
+        key = key_of(client)
+        private = is_private_key(key)
         at_origin = origin is not None and origin.is_same(client, self._settings.claim_key, exact=PRESETS[preset].exact)
+        if preset is _OFF or (self._memory is None and self._locator is None):
+            return self._finding(by_origin(origin, key[0], same=at_origin, private=private), origin, preset)
         sighting = _Sighting(session, origin, client, key, private, at_origin)
-        if preset is Preset.OFF:
-            return self._finding(by_origin(origin, client, same=at_origin), origin, preset)
         if self._memory is not None:
             sighting.trace = self._memory.recall(session) or self._confirmed(sighting)
         rung = self._climb(sighting, preset)
@@ -193,6 +200,16 @@ class NetworkJudge:
         return finding
 
     def _finding(self, rung: Rung, origin: Origin | None, preset: Preset, *, known: bool = False) -> Finding:
+        if self._locator is not None:
+            return self._make_finding(rung, origin, preset, known=known)
+        # Without databases there are no more than a few answers, and none of them hangs on time.
+        key = (rung.level, rung.why, preset, origin is None, known)
+        finding = self._findings.get(key)
+        if finding is None:
+            finding = self._findings[key] = self._make_finding(rung, origin, preset, known=known)
+        return finding
+
+    def _make_finding(self, rung: Rung, origin: Origin | None, preset: Preset, *, known: bool) -> Finding:
         action = action_for(rung.level, preset)
         if origin is None and rung.level is Level.UNKNOWN and action is Action.LEARN:
             # Only where the preset lets `unknown` pass: this setting loosens no stricter route.
@@ -210,18 +227,18 @@ class NetworkJudge:
     def _climb(self, sighting: _Sighting, preset: Preset) -> Rung:
         trace = sighting.trace
         if trace is not None and sighting.key in trace.barred:
-            return Rung(Level.SUSPICIOUS, "in turns with another network before", Level.SUSPICIOUS)
+            return _BARRED
         if sighting.at_origin:
-            return Rung(Level.SAME, "the sign-in's network", Level.SAME)
+            return AT_ORIGIN
         seen = trace.seen.get(sighting.key) if trace is not None else None
         if seen is not None and not PRESETS[preset].exact and trusts(seen.tier, preset):
             sighting.known = True
-            return Rung(seen.tier, "a network that this session was accepted on", seen.tier)
+            return _KNOWN[seen.tier]
         baselines = self._baselines(sighting, preset)
         if self._locator is None:
             return without_data(sighting.client.version, private=sighting.private, baselines=baselines)
         if sighting.private:
-            return Rung(Level.UNKNOWN, "a private address", Level.UNKNOWN)
+            return PRIVATE
         place = sighting.place = self._locator.locate(sighting.client)
         if self._is_exempt(place):
             return Rung(Level.NEAR, f"an exempt operator (AS{place.asn})", Level.NEAR)
@@ -291,7 +308,7 @@ class NetworkJudge:
             return
         if finding.action is Action.LOG and action_for(rung.level, Preset.RELAXED) in REFUSALS:
             return  # what would have been refused is no sign of life
-        learn = learns(rung.level, preset) and finding.action in {Action.LEARN, Action.LOG}
+        learn = learns(rung.level, preset) and finding.action in _TAKES_NOTE
         trace = sighting.trace
         if trace is None:
             if self._locator is None and not learn:
@@ -315,6 +332,8 @@ class NetworkJudge:
         trace.last_at = now
         trace.last_place = seen.place if seen is not None else sighting.place or NOWHERE
 
+
+_TAKES_NOTE: Final = frozenset({Action.LEARN, Action.LOG})
 
 _MISSING: Final = {
     Missing.ALLOW: Action.ALLOW,

@@ -176,7 +176,7 @@ class DirectExchange:
         """Whether bytes from the client belong to this request."""
         return self.owed > 0
 
-    def start(self, head: bytes, body: bytes = b"", owed: int = 0) -> None:
+    def start(self, head: bytes, body: bytes | memoryview = b"", owed: int = 0) -> None:
         """Send the request.
 
         :param head: as the backend is to get it.

@@ -177,9 +177,7 @@ class FastPath:
         if pieces is not None:
             found = table.know(pieces, peer)
             if found is not None:
-                exchange = self._replay(client, peer, found, data, started)
-                if exchange is not None:
-                    return exchange
+                return self._go_on(client, peer, found, data, started)
         plain = read_plain(data)
         if plain is None:
             return None
@@ -191,28 +189,21 @@ class FastPath:
             return None
         if pieces is not None:
             table.remember(pieces, found)
-        return self._replay(client, peer, found, data, started) or self._judge(client, peer, found, data, started)
+        return self._go_on(client, peer, found, data, started)
 
-    def _replay(
-        self, client: FastClient, peer: Peer, found: Found, data: bytes, started: float
-    ) -> DirectExchange | None:
-        """Pass it on by an earlier decision, if there is one that holds."""
-        now = self._now()
-        grant = self.table.recall(found, peer, now)
-        if grant is None:
-            return None
-        exchange = self._pass_on(client, peer, found, grant, grant.decision, data, started, now)
-        if exchange is not None:
-            self.replayed += 1
-            self.active += 1
-        return exchange
-
-    def _judge(
+    def _go_on(
         self, client: FastClient, peer: Peer, found: Found, data: bytes, started: float
     ) -> DirectExchange | Judging | Handed | None:
-        """Have the guard judge, on the spot where it can."""
-        plain, table, now = found.plain, self.table, self._now()
-        if plain.authorization is not None and not well_formed(plain.authorization):
+        """Pass it on by an earlier decision, if there is one that holds; else have the guard judge."""
+        now, table = self._now(), self.table
+        grant = table.recall(found, peer, now)
+        if grant is not None:
+            exchange = self._pass_on(client, peer, found, grant, grant.decision, data, started, now)
+            if exchange is not None:
+                self.replayed += 1
+                self.active += 1
+            return exchange
+        if found.authorization is not None and not well_formed(found.authorization):
             return None
         context = found.context(peer)
         until = table.rests_until(context)

@@ -61,21 +61,40 @@ def cut(data: bytes) -> Cut | None:
 class KnownHead:
     """One head, understood, without its credentials. ``host`` is the authority that was asked, lower case.
 
+    ``plain.fields`` has gaps where the lines with credentials stood; ``gaps`` are their places, that of
+    ``Authorization`` first, -1 for none.
     ``before`` and ``behind`` are the lines that a backend gets, up to the cookies and from there on; None where they
     depend on more than the head.
     """
 
-    __slots__ = ("asked", "before", "behind", "host", "plain", "way")
+    __slots__ = ("asked", "before", "behind", "gaps", "host", "plain", "way")
 
     def __init__(
         self, asked: Asked, plain: PlainRequest, way: Way, host: str, before: bytes | None, behind: bytes
     ) -> None:
         self.host = host
+        self.gaps = tuple(_place(plain.fields, name) for name in (_AUTHORIZATION, _COOKIE))
         self.asked = asked
         self.plain = plain
         self.way = way
         self.before = before
         self.behind = behind
+
+    def fields(self, authorization: bytes | None, cookie: bytes) -> list[bytes]:
+        """All field lines of a message with this head and these credentials."""
+        fields = self.plain.fields
+        first, second = self.gaps
+        if authorization is not None or second >= 0:
+            fields = fields.copy()
+            if authorization is not None:
+                fields[first] = authorization
+            if second >= 0:
+                fields[second] = cookie
+        return fields
+
+
+def _place(fields: list[bytes], name: bytes) -> int:
+    return fields.index(name[2:]) if name[2:] in fields else -1
 
 
 def without_credentials(pieces: Cut, plain: PlainRequest) -> PlainRequest | None:
@@ -101,5 +120,6 @@ def without_credentials(pieces: Cut, plain: PlainRequest) -> PlainRequest | None
     kept.kept = list(plain.kept)
     if plain.cookie_at >= 0:
         kept.kept[plain.cookie_at] = b""
-    kept.fields = []
+    gaps = {authorization: _AUTHORIZATION[2:], cookie: _COOKIE[2:]}
+    kept.fields = [gaps.get(line, line) for line in plain.fields]
     return kept

@@ -24,8 +24,8 @@ from typing import Final, Generic, TypeVar
 from gateway.core.claims import make_claims
 from gateway.core.client_ip import parse_address
 from gateway.core.context import RequestContext
-from gateway.core.decision import Allow
-from gateway.core.session import Session
+from gateway.core.decision import Allow, make_allow
+from gateway.core.session import Session, make_session
 from gateway.core.target import parse_target
 from gateway.errors import RequestError
 from gateway.guard import SessionGuard
@@ -33,6 +33,7 @@ from gateway.http.endpoints import Endpoints
 from gateway.http.trail import TrailReaders
 from gateway.mutators.headers import forwarding_fields
 from gateway.mutators.identity import IdentityWriter
+from gateway.policy.baselines import SIGN_IN_NETWORK_CLAIM
 from gateway.policy.routes import Auth
 from gateway.proxy.known_heads import Cut, KnownHead, without_credentials
 from gateway.proxy.plain import PlainRequest, request_target, value_of, well_formed
@@ -330,7 +331,7 @@ class ReplayTable:
         conditions = decision.conditions
         session = decision.session
         told, fresh_until = self._identity.write(session, route, now)
-        block = b"".join(b"%b: %b\r\n" % field for field in told)
+        block = b"".join([b"%b: %b\r\n" % field for field in told])
         until = min(until, fresh_until)
         if not conditions.replayable or conditions.generation != self.guard.generation:
             # A fresh judgement is good for the request that it was made on.
@@ -344,13 +345,17 @@ class ReplayTable:
                 return grant
         else:
             grant = Grant(_slim(decision, session), client, block, until)
-        self._grants.put(self._key(found), grant)
+        self._grants.put(found.key or self._key(found), grant)
         return grant
 
 
 def _slim(decision: Allow, session: Session) -> Allow:
-    """The decision without the payload, which is most of its size, and which nobody reads behind the identity lines."""
+    """The decision without the payload, which is most of its size.
+
+    Behind the identity lines nobody reads anything of it but where the session began, which is for the decision log.
+    """
     full = session.claims
+    network = full.payload.get(SIGN_IN_NETWORK_CLAIM)
     claims = make_claims(
         full.principal,
         full.issued_at,
@@ -361,12 +366,11 @@ def _slim(decision: Allow, session: Session) -> Allow:
         None,
         full.sign_in_provider,
         full.second_factor,
-        None,
-        _NOTHING,
+        full.sign_in_ip if isinstance(full.sign_in_ip, str) else None,
+        _NOTHING if network is None else {SIGN_IN_NETWORK_CLAIM: network},
     )
-    # Spelled out, because replace() takes thrice as long, once for each token.
-    slim = Session(claims, session.client, session.network, session.action, session.why, session.carrier)
-    return Allow(decision.reason, decision.route, slim, decision.conditions, decision.ignored, decision.cookie)
+    slim = make_session(claims, session.client, session.network, session.action, session.why, session.carrier)
+    return make_allow(decision.reason, decision.route, slim, decision.conditions, decision.ignored, decision.cookie)
 
 
 _NOTHING: Final[Mapping[str, object]] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from gateway.core.context import Headers, RequestContext
+from gateway.core.context import Headers, RequestContext, make_context
 from gateway.core.target import parse_target
 from gateway.mutators.headers import without_cookies
 from gateway.proxy.forward import IDEMPOTENT
@@ -31,6 +31,8 @@ SAFE: Final = frozenset({"GET", "HEAD"})
 """Methods of plain requests that change nothing (RFC 9110 section 9.2.1)."""
 
 _HOST: Final = len(b"Host: ")
+_PLAIN: Final = False
+"""What is plain is no WebSocket's handshake."""
 
 Mark: TypeAlias = tuple[object, ...]
 """All of a request that a decision on it hung on, its client's address aside."""
@@ -210,8 +212,9 @@ class Found:
 
     def context(self, peer: Peer) -> RequestContext:
         """The request as the guard wants to see it."""
-        headers = headers_of(self.plain.fields)
-        return RequestContext(self.asked.method, peer.scheme, self.host, self.asked.target, peer.text, headers)
+        fields = self.plain.fields if self.known is None else self.known.fields(self.authorization, self.cookies.line)
+        headers = headers_of(fields)
+        return make_context(self.asked.method, peer.scheme, self.host, self.asked.target, peer.text, headers, _PLAIN)
 
     def remembered(self, kept: PlainRequest) -> KnownHead:
         """The head for requests to come that differ from this one in nothing but credentials.
@@ -272,8 +275,7 @@ class Found:
 
 def headers_of(lines: list[bytes] | tuple[bytes, ...]) -> Headers:
     """Field lines, each with its CR, as the guard wants to see them."""
-    pairs = (line[:-1].partition(b": ") for line in lines)
-    return Headers(tuple((name, value) for name, _, value in pairs))
+    return Headers(tuple([line[:-1].partition(b": ")[::2] for line in lines]))
 
 
 def context_of(plain: PlainRequest, peer: Peer) -> RequestContext:

@@ -117,7 +117,7 @@ class TokenCache:
     def signer(self, name: bytes, now: float) -> Signer | None:
         """Who signed these bytes, as far as it is remembered."""
         found = self._young.get(name)
-        if found is None:
+        if found is None and self._old:
             found = self._old.pop(name, None)
             if found is not None:
                 self._insert(name, found, now)

@@ -57,6 +57,7 @@ second's difference; they allow 60 at most, and so does the configuration."""
 MAX_SKEW: Final = 300
 """Seconds; the largest skew that may be configured."""
 
+_NO_MEMBERS: Final[dict[str, Any]] = {}
 _SUBJECT: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
@@ -105,7 +106,8 @@ def read_claims(payload: Mapping[str, Any], rules: TokenRules, now: float) -> Cl
     :param now: wall-clock seconds since the epoch.
     :raises TokenError: the leaf names the first rule that failed.
     """
-    issuer, audience = payload.get("iss"), payload.get("aud")
+    get = payload.get
+    issuer, audience = get("iss"), get("aud")
     if not isinstance(issuer, str) or issuer != rules.issuer:
         raise _of_another_kind(issuer, audience, rules) or WrongIssuer("iss is not this project's issuer")
     if not isinstance(audience, str) or audience != rules.project:
@@ -115,36 +117,42 @@ def read_claims(payload: Mapping[str, Any], rules: TokenRules, now: float) -> Cl
             if "event_type" in payload
             else WrongAudience("aud is not this project")
         )
-    expires_at = _seconds(payload, "exp")
+    expires_at = get("exp")
+    if type(expires_at) is not int or expires_at < 0:  # never a bool, whose type is its own
+        expires_at = _seconds(expires_at, "exp")
     if expires_at <= now:
         raise TokenExpired("exp has passed")
     latest = now + rules.skew
-    issued_at = _seconds(payload, "iat")
-    auth_time = _seconds(payload, "auth_time")
+    issued_at, auth_time = get("iat"), get("auth_time")
+    if type(issued_at) is not int or issued_at < 0:
+        issued_at = _seconds(issued_at, "iat")
+    if type(auth_time) is not int or auth_time < 0:
+        auth_time = _seconds(auth_time, "auth_time")
     if issued_at > latest or auth_time > latest:
         raise TokenNotYetValid("iat or auth_time is in the future")
-    if "nbf" in payload and _seconds(payload, "nbf") > latest:
+    if "nbf" in payload and _seconds(payload["nbf"], "nbf") > latest:
         raise TokenNotYetValid("nbf is in the future")
-    uid = payload.get("sub")
+    uid = get("sub")
     if not isinstance(uid, str) or _SUBJECT.fullmatch(uid) is None:
         raise WrongSubject("sub is not 1 to 128 visible ASCII characters")
-    if payload.get("user_id", uid) != uid:
+    if get("user_id", uid) != uid:
         raise WrongSubject("user_id differs from sub")
-    firebase = payload.get("firebase", {})
+    firebase = get("firebase", _NO_MEMBERS)
     if not isinstance(firebase, dict):
         raise MalformedToken("the firebase claim is not an object")
-    tenant = _tenant(firebase, rules)
+    email, name = get("email"), get("name")
+    provider, second_factor = firebase.get("sign_in_provider"), firebase.get("sign_in_second_factor")
     return make_claims(
-        Principal(rules.project, tenant, uid),
+        Principal(rules.project, _tenant(firebase, rules), uid),
         issued_at,
         expires_at,
         auth_time,
-        _text(payload, "email"),
-        payload.get("email_verified") is True,
-        _text(payload, "name"),
-        _text(firebase, "sign_in_provider"),
-        _text(firebase, "sign_in_second_factor"),
-        payload.get("signInIpAddress"),
+        email if isinstance(email, str) else None,
+        get("email_verified") is True,
+        name if isinstance(name, str) else None,
+        provider if isinstance(provider, str) else None,
+        second_factor if isinstance(second_factor, str) else None,
+        get("signInIpAddress"),
         payload,
     )
 
@@ -158,8 +166,7 @@ def _of_another_kind(issuer: object, audience: object, rules: TokenRules) -> Wro
     return None
 
 
-def _seconds(payload: Mapping[str, Any], name: str) -> int:
-    value = payload.get(name)
+def _seconds(value: object, name: str) -> int:
     if type(value) is int and value >= 0:  # never a bool, whose type is its own
         return value
     if not isinstance(value, float) or not math.isfinite(value) or value < 0:
@@ -176,8 +183,3 @@ def _tenant(firebase: Mapping[str, Any], rules: TokenRules) -> str | None:
     if not isinstance(tenant, str) or tenant not in rules.tenants:
         raise WrongTenant("the token's tenant is not among the configured ones")
     return tenant
-
-
-def _text(members: Mapping[str, Any], name: str) -> str | None:
-    value = members.get(name)
-    return value if isinstance(value, str) else None

@@ -93,7 +93,7 @@ class TokenVerifier:
             raise UnknownKey("kid names no published key")
         # The wait may have been long, so the claims are judged again.
         jws, kid, claims = self._read(raw)
-        self._check(jws, kid, key, self._cache.name(raw))
+        self._check(jws, kid, key, self._cache.name(raw), self._clock.monotonic())
         return claims
 
     def peek(self, token: str) -> Claims | None:
@@ -126,7 +126,7 @@ class TokenVerifier:
         key = self._keys.peek(kid)
         if key is None:
             return None
-        self._check(jws, kid, key, name)
+        self._check(jws, kid, key, name, moment)
         return claims
 
     def _read(self, raw: bytes) -> tuple[CompactJws, str, Claims]:
@@ -140,9 +140,8 @@ class TokenVerifier:
                 raise UnknownKey("the key of a local identity provider is not accepted in production mode")
         return jws, kid, read_claims(read_object(jws.payload, "payload"), self._rules, self._clock.now())
 
-    def _check(self, jws: CompactJws, kid: str, key: RSAPublicKey, name: bytes) -> None:
+    def _check(self, jws: CompactJws, kid: str, key: RSAPublicKey, name: bytes, moment: float) -> None:
         """Judge the signature, and remember the answer."""
-        moment = self._clock.monotonic()
         try:
             check_signature(jws, key)
         except BadSignature as error:

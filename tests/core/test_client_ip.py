@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from gateway import reasons
-from gateway.core.client_ip import MAX_HOPS, AddressResolver, ForwardedFields, parse_address, parse_hop
+from gateway.core.client_ip import MAX_HOPS, AddressResolver, ForwardedFields, _read_often, parse_address, parse_hop
 from gateway.core.context import Headers
 from gateway.errors import RequestError
 
@@ -46,6 +46,18 @@ ADDRESSES = [
 def test_addresses_have_one_form(text: str, expected: str | None) -> None:
     """... reads exactly one address in its canonical form, or none."""
     assert parse_address(text) == (None if expected is None else ipaddress.ip_address(expected))
+
+
+def test_readings_are_remembered_within_bounds() -> None:
+    """... reads an address once, and remembers nothing that is too long to be one."""
+    assert parse_address("198.51.100.7") is parse_address("198.51.100.7")
+    before = _read_often.cache_info()
+    assert parse_address("2001:db8::1%" + "z" * 52) == ipaddress.ip_address("2001:db8::1")
+    assert _read_often.cache_info().misses == before.misses + 1
+    assert parse_address("2001:db8::1%" + "z" * 53) == ipaddress.ip_address("2001:db8::1")
+    assert parse_address("1" * 65) is None
+    assert _read_often.cache_info().misses == before.misses + 1
+    assert before.maxsize is not None
 
 
 HOPS = [

@@ -15,6 +15,8 @@ def test_repeated_fields_stay_apart() -> None:
     assert headers.one(b"a") is None
     assert headers.one(b"b") == "2"
     assert headers.one(b"c") is None
+    assert headers.octets(b"a") == [b"1", b"3"]
+    assert list(headers.octets(b"c")) == []
     assert b"b" in headers
     assert list(headers) == [(b"A", b"1"), (b"b", b"2"), (b"a", b"3")]
 

@@ -12,6 +12,7 @@ from gateway.core.network import (
     SessionKey,
     is_private,
     is_private_key,
+    key_of,
     network_of,
     private_key,
     public_key,
@@ -66,7 +67,10 @@ ADA = Principal("acme", None, "ada")
 )
 def test_private_addresses(text: str, private: bool) -> None:
     """... takes those addresses for private that mean something else elsewhere, and documentation's for ordinary."""
-    assert is_private(ipaddress.ip_address(text)) is private
+    address = ipaddress.ip_address(text)
+    assert is_private(address) is private
+    assert key_of(address) == (private_key(address) if private else public_key(address))
+    assert is_private_key(key_of(address)) is private
 
 
 def test_networks() -> None:

@@ -133,7 +133,8 @@ async def backend(script: Script) -> AsyncIterator[Backend]:
     finally:
         server.close()
         for conversation in running.conversations:
-            conversation.writer.transport.abort()
+            if not conversation.writer.is_closing():
+                conversation.writer.transport.abort()
         for task in running.tasks:
             task.cancel()
         await asyncio.gather(*running.tasks)
