@@ -133,8 +133,9 @@ async def backend(script: Script) -> AsyncIterator[Backend]:
     finally:
         server.close()
         for conversation in running.conversations:
-            if not conversation.writer.is_closing():
-                conversation.writer.transport.abort()
+            transport = conversation.writer.transport
+            if not transport.is_closing() or transport.get_write_buffer_size():  # asyncio aborts nothing twice
+                transport.abort()
         for task in running.tasks:
             task.cancel()
         await asyncio.gather(*running.tasks)
