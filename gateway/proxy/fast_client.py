@@ -129,12 +129,17 @@ class FastHandler(BoundedHandler):
                 self._wait(data)
                 return
             resting = self._boundary.clear and self.resting
-            if not resting and self._boundary.clear and self.idle and self._turns < TURNS and not self._last:
-                # aiohttp has answered and is on its way to the next request; a moment later this one can go on fast.
-                self._turns += 1
-                self._waiting = data
-                self._loop.call_soon(self._again)
-                return
+            if not resting and self._boundary.clear and not self._last:
+                if self._handling is not None:
+                    # Whoever is answered by aiohttp must not stay with it for being quicker than it is.
+                    self._wait(data)
+                    return
+                if self.idle and self._turns < TURNS:
+                    # aiohttp has answered and is on its way to the next request; a moment later this can go on fast.
+                    self._turns += 1
+                    self._waiting = data
+                    self._loop.call_soon(self._again)
+                    return
             self._turns = 0
             if resting:
                 if self._begin(fast, data):
@@ -146,10 +151,18 @@ class FastHandler(BoundedHandler):
                     return
         self._parse(data)
 
+    def end(self) -> None:
+        """The request was answered, by the ordinary way."""
+        super().end()
+        if self._waiting:
+            self._loop.call_soon(self._again)
+
     def _again(self) -> None:
         """Look once more at a request that came before aiohttp was ready for it."""
         data, self._waiting = self._waiting, b""
         if data and self.transport is not None:
+            if len(data) > MAX_WAITING:
+                self._resume_transport_reading()
             self.data_received(data)
 
     def _parse(self, data: bytes) -> None:
