@@ -40,8 +40,8 @@ run: medians of {rounds} rounds of {seconds} s, {month}, {machine}; {told}. Abso
 on what else runs on it: trust the ratios."""
 JUDGED: Final = """\
 CPU is what one request takes. Ratios are of medians within the run; `asyncio` and `uvloop` are the loops that the
-gateway ran on. HAProxy and Envoy are those with the same duties. What the duties cost them is the difference to the
-rows “verification only” below."""
+gateway ran on. HAProxy and Envoy are those with the same duties. What the duties cost them shows beside the rows
+“verification only”, where these were measured, too."""
 PROVEN: Final = """\
 Right after {proofs} processes of the gateway were timed under `hot` and `users`, they were put to the proof: {shown}.
 Each took effect on the very next request, while the process's own counters showed that the fast path was giving
