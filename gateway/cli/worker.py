@@ -6,6 +6,7 @@ It ends when its parent does, so that nobody serves who can no longer be told of
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Callable, MutableMapping
@@ -70,6 +71,9 @@ async def serve_as_worker(read: Callable[[], Loaded], loaded: Loaded, taken: Wor
             gateway.heard(news)
         gateway.on_news = link.tell
         await gateway.start(public=taken.public, alone=False)
+        # What is here now stays, so the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         link.tell(Up())
         listening = asyncio.create_task(worker.listen())
         await signals.stopped()
