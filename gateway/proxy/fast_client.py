@@ -129,17 +129,8 @@ class FastHandler(BoundedHandler):
                 self._wait(data)
                 return
             resting = self._boundary.clear and self.resting
-            if not resting and self._boundary.clear and not self._last:
-                if self._handling is not None:
-                    # Whoever is answered by aiohttp must not stay with it for being quicker than it is.
-                    self._wait(data)
-                    return
-                if self.idle and self._turns < TURNS:
-                    # aiohttp has answered and is on its way to the next request; a moment later this can go on fast.
-                    self._turns += 1
-                    self._waiting = data
-                    self._loop.call_soon(self._again)
-                    return
+            if not resting and self._boundary.clear and not self._last and self._waits_for_aiohttp(data):
+                return
             self._turns = 0
             if resting:
                 if self._begin(fast, data):
@@ -150,6 +141,20 @@ class FastHandler(BoundedHandler):
                     self._waiting = data
                     return
         self._parse(data)
+
+    def _waits_for_aiohttp(self, data: bytes) -> bool:
+        """Keep a request that came before aiohttp was ready for it, so that it can go on fast."""
+        if self._handling is not None:
+            # Whoever is answered by aiohttp must not stay with it for being quicker than it is.
+            self._wait(data)
+            return True
+        if self.idle and self._turns < TURNS:
+            # It has answered and is on its way to the next request, which takes a moment.
+            self._turns += 1
+            self._waiting = data
+            self._loop.call_soon(self._again)
+            return True
+        return False
 
     def end(self) -> None:
         """The request was answered, by the ordinary way."""

@@ -78,7 +78,8 @@ def test_lines_that_are_put_together_are_the_same(monkeypatch: pytest.MonkeyPatc
     ]
     elsewhere = dataclasses.replace(ALLOWED, route="other", reason=reasons.SESSION_UNCHECKED)
     refused = Challenge(reasons.NETWORK_CHANGED, "app", session=ALLOWED.session)
-    for decision in [*allowed, elsewhere, refused, IGNORED, dataclasses.replace(IGNORED, session=None), *allowed] * 2:
+    given_out: list[Decision] = [*allowed, elsewhere, refused, IGNORED, *allowed]
+    for decision in given_out * 2:
         for path, client in (("/a", ""), ('/ü\r\n\u2028"\\', "2001:db8::1"), ("/" + "x" * 400, "203.0.113.9")):
             for request_id in ("0af3", "of-a-proxy:1", 'x"y', "\x07", "ü" * 300):
                 given = event(decision, path=path)._replace(client=client, at=1_800_000_000.1, request_id=request_id)

@@ -61,7 +61,7 @@ async def test_a_crowd_behind_an_ordinary_request() -> None:
             (client,) = front.proxy._server.connections  # type: ignore[union-attr]
             for _ in range(MANY):
                 writer.write(request("GET /more HTTP/1.1", padding))
-            await eventually(lambda: len(client._waiting) > MAX_WAITING)  # type: ignore[attr-defined]
+            await eventually(lambda: len(client._waiting) > MAX_WAITING)  # type: ignore[union-attr]
             assert not client.transport.is_reading()  # type: ignore[union-attr]
             go_on.set()
             assert {status_of(await read_answer(reader)) for _ in range(MANY + 1)} == {200}
