@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 HIGH_WATER: Final = 262_144
 """Bytes buffered before reading pauses."""
-READ_SIZE: Final = 262_144
-"""Bytes that asyncio is told to read at once, which is its own choice, too. It allocates that much for every read and
-gives back what was not needed; see :func:`keep_memory`."""
 _KEPT: Final = 4_194_304
 """Bytes of a block from which on the C library asks the kernel for each one anew."""
 WRITE_SIZE: Final = 262_144
@@ -35,9 +32,9 @@ MAX_INTERIM: Final = 16
 def keep_memory() -> None:
     """Have the C library keep the memory of its last reads for the next ones.
 
-    glibc gets every block of 128 KB and more from the kernel and gives it back at once, page faults included, until it
-    has seen a larger one being freed (``mallopt(3)``, ``M_MMAP_THRESHOLD``). For a small message that would cost more
-    than everything else that is done for it.
+    asyncio allocates 256 KB for every read and gives back what was not needed. glibc gets every block of 128 KB and
+    more from the kernel and gives it back at once, page faults included, until it has seen a larger one being freed
+    (``mallopt(3)``, ``M_MMAP_THRESHOLD``). For a small message that would cost more than everything else.
     """
     bytes(_KEPT)
 
@@ -90,8 +87,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self.pool is not None:
             self.pool.opened += 1
             self._counted = True
-        if hasattr(transport, "max_size"):  # asyncio's own transports; others have other buffers
-            transport.max_size = READ_SIZE
         transport.set_write_buffer_limits(WRITE_SIZE)
         self._transport = transport
 

@@ -384,11 +384,6 @@ class DirectExchange:
     # ---- for whoever judges it again (gateway.proxy.live_connections) ----
 
     @property
-    def told_id(self) -> str:
-        """The request's id."""
-        return self.request_id
-
-    @property
     def answer(self) -> RawFields:
         """Fields of the answer, once they are here."""
         lines = self._head.lines.split(b"\r\n")[1:-1] if self._head is not None else ()

@@ -198,7 +198,7 @@ class FastPath:
         now, table = self._now(), self.table
         grant = table.recall(found, peer, now)
         if grant is not None:
-            exchange = self._pass_on(client, peer, found, grant, grant.decision, data, started, now)
+            exchange = self._pass_on(client, peer, found, grant, data, started, now)
             if exchange is not None:
                 self.replayed += 1
                 self.active += 1
@@ -232,7 +232,6 @@ class FastPath:
                 understood.peer,
                 found,
                 grant,
-                decision,
                 understood.data,
                 understood.started,
                 self._now(),
@@ -249,13 +248,12 @@ class FastPath:
         peer: Peer,
         found: Found,
         grant: Grant,
-        decision: Allow,
         data: bytes,
         started: float,
         now: float,
     ) -> DirectExchange | None:
         """Send it to the backend; None when no connection is at hand."""
-        plain, way = found.plain, found.way
+        plain, way, decision = found.plain, found.way, grant.decision
         repeatable = found.repeatable
         connection = way.upstream.take_idle(repeatable=repeatable)
         if connection is None:

@@ -21,7 +21,6 @@ from aiohttp.http_parser import RawRequestMessage
 
 from gateway.proxy.boundary import Boundary
 from gateway.proxy.bounded import BoundedHandler, Bounds
-from gateway.proxy.connection import READ_SIZE
 from gateway.proxy.direct import DirectExchange
 from gateway.proxy.fast import ANSWERED, NOTHING_KNOWN, FastPath, Handed, Judging
 from gateway.proxy.plain import may_become_plain, read_plain
@@ -42,7 +41,7 @@ lingering_timeout)."""
 TURNS: Final = 4
 """Turns of the loop that a request waits for aiohttp, which needs one to three between an answer and the next one."""
 MAX_WAITING: Final = 65_536
-"""Bytes that wait behind a request on the fast path before the client's socket is left alone."""
+"""Bytes that wait behind a request before the client's socket is left alone."""
 
 
 class FastHandler(BoundedHandler):
@@ -52,6 +51,7 @@ class FastHandler(BoundedHandler):
     """
 
     __slots__ = (
+        "_again_due",
         "_boundary",
         "_fast",
         "_handed",
@@ -76,7 +76,9 @@ class FastHandler(BoundedHandler):
         self._fast = fast
         self._boundary = Boundary()
         self._waiting = b""
-        """Bytes that came behind a request on the fast path, or a head of which more must come."""
+        """Bytes that came behind a request, or a head of which more must come."""
+        self._again_due = False
+        """Whether what waits is about to be looked at."""
         self._passage: DirectExchange | Judging | None = None
         self._handed = NOTHING_KNOWN
         """Of the request that the parser reads next."""
@@ -93,12 +95,6 @@ class FastHandler(BoundedHandler):
         self._peer = Peer("", "http", trusted=False)
 
     # ---- the connection ----
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Get in."""
-        super().connection_made(transport)
-        if self._wire is not None and hasattr(transport, "max_size"):  # asyncio's own transports
-            transport.max_size = READ_SIZE
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop whatever goes on for this client."""
@@ -144,7 +140,7 @@ class FastHandler(BoundedHandler):
 
     def _waits_for_aiohttp(self, data: bytes) -> bool:
         """Keep a request that came before aiohttp was ready for it, so that it can go on fast."""
-        if self._handling is not None:
+        if self._again_due or self._handling is not None:
             # Whoever is answered by aiohttp must not stay with it for being quicker than it is.
             self._wait(data)
             return True
@@ -152,7 +148,7 @@ class FastHandler(BoundedHandler):
             # It has answered and is on its way to the next request, which takes a moment.
             self._turns += 1
             self._waiting = data
-            self._loop.call_soon(self._again)
+            self._look_again()
             return True
         return False
 
@@ -160,10 +156,16 @@ class FastHandler(BoundedHandler):
         """The request was answered, by the ordinary way."""
         super().end()
         if self._waiting:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if not self._again_due:
+            self._again_due = True
             self._loop.call_soon(self._again)
 
     def _again(self) -> None:
         """Look once more at a request that came before aiohttp was ready for it."""
+        self._again_due = False
         data, self._waiting = self._waiting, b""
         if data and self.transport is not None:
             if len(data) > MAX_WAITING:
@@ -198,6 +200,7 @@ class FastHandler(BoundedHandler):
             and self._current_request is None
             and not self._messages
             and not self._unread
+            and not self._again_due
         )
 
     @property

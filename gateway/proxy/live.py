@@ -127,7 +127,7 @@ class Exchange(Protocol):
         """What let it pass."""
 
     @property
-    def told_id(self) -> str:
+    def request_id(self) -> str:
         """Its request id."""
 
     @property

@@ -142,7 +142,7 @@ class LiveConnections:
                     "transfer",
                     exchange.decision,
                     self._guard,
-                    exchange.told_id,
+                    exchange.request_id,
                     exchange.context,
                     _cutter(exchange),
                 )

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.proxy.fast_client import MAX_WAITING
+from gateway.proxy.fast_client import MAX_WAITING, FastHandler
 from tests.proxy.test_fast_client import FINE, passed
 from tests.support.backends import Conversation, backend
 from tests.support.wire import PATIENCE, body_of, eventually, gateway, read_answer, request, status_of
@@ -39,6 +39,39 @@ async def test_a_request_behind_an_ordinary_one_goes_fast(fast_path: bool) -> No
             assert body_of(await read_answer(reader)) == b"next"
         writer.close()
     assert passed(front) == (2 if fast_path else 0)
+
+
+async def test_a_stop_sees_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """takes a connection for busy on which a request waits, so that no stop loses it between two turns of the loop."""
+    seen: list[bool] = []
+    again = FastHandler._again
+
+    def look(client: FastHandler) -> None:
+        seen.append(client.idle)
+        again(client)
+
+    monkeypatch.setattr(FastHandler, "_again", look)
+    go_on = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        while await conversation.head():
+            await go_on.wait()
+            await conversation.send(FINE)
+
+    async with backend(script) as server, gateway(server.url) as front:
+        reader, writer = await front.connect()
+        async with asyncio.timeout(PATIENCE):
+            writer.write(request())
+            await eventually(lambda: b"GET " in server.received)
+            writer.write(request("GET /second HTTP/1.1"))
+            await asyncio.sleep(0.05)  # nothing tells that it has come and waits
+            go_on.set()
+            assert [status_of(await read_answer(reader)) for _ in range(2)] == [200, 200]
+            (client,) = front.proxy._server.connections  # type: ignore[union-attr]
+            await eventually(lambda: client.idle)  # type: ignore[union-attr]
+        writer.close()
+    assert seen
+    assert not any(seen)
 
 
 async def test_a_crowd_behind_an_ordinary_request() -> None:
